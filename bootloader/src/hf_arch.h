@@ -1,0 +1,78 @@
+/* What the portable monitor asks of a core. One folder under arch/ implements it for a profile;
+ * tests/monitor implements it for the host. Addresses are the device's, 32 bits; hf_ptr() makes
+ * them pointers (the host test maps the device's memory at the same numbers). */
+#ifndef HF_ARCH_H
+#define HF_ARCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct hf_pair {
+    uint32_t address; /* of an aligned word: hook or data */
+    uint32_t value;   /* to be stored; after the swap, what was there */
+};
+
+/* Registers of the interrupted thread, and the stacks that are known to be in use. */
+#define HF_CONTEXT_REGS 16u   /* r0 to r12, sp, lr, pc */
+#define HF_CONTEXT_STACKS 2u  /* main, process */
+
+struct hf_stack {
+    uint32_t low;  /* lowest live address (the stack pointer, behind the exception frame) */
+    uint32_t high; /* one past the highest */
+};
+
+struct hf_context {
+    uint32_t reg[HF_CONTEXT_REGS];
+    struct hf_stack stack[HF_CONTEXT_STACKS]; /* low == high: not in use */
+};
+
+static inline void *hf_ptr(uint32_t address)
+{
+    return (void *)(uintptr_t)address;
+}
+
+/* Masks all configurable interrupts and returns the state for hf_arch_unmask. */
+uint32_t hf_arch_mask(void);
+void hf_arch_unmask(uint32_t state);
+
+/* Pends the monitor's software interrupt, at PendSV's present priority. */
+void hf_arch_pend(void);
+
+/* Swaps `count` words with memory, interrupts masked. Returns the number of instructions executed
+ * while masked. */
+uint32_t hf_arch_swap(struct hf_pair *pairs, uint32_t count);
+
+/* Copies to the code heap or the hook table, word-aligned, at most 32 bytes per masked stretch, so
+ * that a W^X memory protection can be lifted around each. */
+void hf_arch_heap_write(uint32_t address, const void *data, uint32_t length);
+
+/* Makes code that was written to RAM visible to instruction fetch. */
+void hf_arch_sync(void);
+
+/* Accesses `length` bytes in units of `width` (1, 2, 4), surviving bus errors. Returns false at the
+ * first fault; what was done before it stays done. */
+bool hf_arch_read(uint32_t address, uint8_t *data, uint32_t length, uint32_t width);
+bool hf_arch_write(uint32_t address, const uint8_t *data, uint32_t length, uint32_t width);
+
+/* The application's context below the monitor's handler. Only valid inside hf_monitor_run(). */
+void hf_arch_context(struct hf_context *context);
+
+/* Prepares the NVIC for the monitor: receive at priority 0, all else at level 1, software interrupt
+ * and PendSV lowest; faults enabled. */
+void hf_arch_init(void);
+
+/* Starts the application through its vector table; does not return. */
+void hf_arch_start(uint32_t vectors);
+
+/* Sleeps until an interrupt; used while no application runs. */
+void hf_arch_idle(void);
+
+/* SCB CPUID (ARMv7-M ARM B3.2.3). */
+uint32_t hf_arch_core(void);
+
+bool hf_arch_has_mpu(void);
+
+/* HF_HELLO_PRIO_ZERO and HF_HELLO_PENDSV_ZERO as they are now. */
+uint32_t hf_arch_priority_flags(void);
+
+#endif

@@ -1,0 +1,1056 @@
+/* The wire protocol's messages. Generated from bootloader/protocol.toml: do not edit. */
+#ifndef HF_MESSAGES_H
+#define HF_MESSAGES_H
+
+#include "hf_codec.h"
+
+#define HF_WIRE_VERSION 1u
+
+enum hf_channel {
+    HF_CH_CONTROL = 1, /* requests of the host, replies of the device */
+    HF_CH_LOG = 2, /* the application's log */
+    HF_CH_TELEMETRY = 3, /* live variables and probes (reserved) */
+    HF_CH_FAULT = 4, /* unasked reports: boot, parked */
+};
+
+enum hf_status {
+    HF_OK = 0, /* done */
+    HF_E_OP = 1, /* unknown operation, or not allowed in this mode */
+    HF_E_FORMAT = 2, /* the message is cut short, too long, or a field is out of range */
+    HF_E_BUILD = 3, /* the build tag is not that of the application that runs */
+    HF_E_GEN = 4, /* linked against another generation than the live one */
+    HF_E_BUSY = 5, /* another transaction is open */
+    HF_E_NOTXN = 6, /* no transaction is open */
+    HF_E_NOMEM = 7, /* does not fit; the reply's message names the heap and the bytes needed */
+    HF_E_RANGE = 8, /* an address, offset, hook or handle is outside what it may name */
+    HF_E_SEAL = 9, /* the transaction's CRC differs: something is missing or damaged; send it again */
+    HF_E_FRAMES = 10, /* a safe commit found frames of functions that it replaces */
+    HF_E_FAULT = 11, /* the access ended in a bus error */
+    HF_E_DENIED = 12, /* refused by the monitor: its own UART or memory, or a peripheral not asked for */
+    HF_E_FLASH = 13, /* erase or program failed, or would set a bit that only an erase can set */
+    HF_E_CRC = 14, /* the image in flash does not have the CRC that was announced */
+    HF_E_NOUNDO = 15, /* there is no generation to go back to */
+    HF_E_LOST = 16, /* the monitor's state was trampled: only a reset is accepted */
+    HF_E_NOAPP = 17, /* no hot application runs */
+};
+
+enum hf_slot_kind {
+    HF_SLOT_FREE = 0, /* unused block */
+    HF_SLOT_CODE = 1, /* one version of one function with its literals, or a private piece of one */
+    HF_SLOT_CONST = 2, /* a constant, shared by content */
+    HF_SLOT_STUB = 3, /* static entry of a function that is new in a patch; owns a spare hook */
+    HF_SLOT_VAR = 4, /* a new variable; its bytes are in the data heap */
+    HF_SLOT_LIST = 5, /* a transaction's list of (address, value) pairs: the undo record after the commit */
+};
+
+enum hf_commit_mode {
+    HF_COMMIT_NOW = 0, /* new calls reach new code, old frames finish in old code */
+    HF_COMMIT_SAFE = 1, /* only when no frame of a replaced function exists */
+};
+
+enum hf_hello_flag {
+    HF_HELLO_APP_VALID = 1, /* a valid application is in flash */
+    HF_HELLO_APP_HOT = 2, /* it was built and written with patch points (not PLAIN) */
+    HF_HELLO_APP_RUNS = 4, /* it runs; without this bit the bootloader waits for `flash` */
+    HF_HELLO_MPU = 8, /* the core has an MPU */
+    HF_HELLO_STATE_LOST = 16, /* the monitor's state was trampled */
+    HF_HELLO_AUTH = 32, /* reserved: pushes must be authenticated */
+    HF_HELLO_PRIO_ZERO = 64, /* the application runs an interrupt at priority 0, above the monitor's receiver */
+    HF_HELLO_PENDSV_ZERO = 128, /* PendSV is at priority 0: a context switch may delay the monitor */
+    HF_HELLO_TXN_OPEN = 256, /* a transaction is open */
+    HF_HELLO_UNDO = 512, /* there is a generation to go back to */
+};
+
+enum hf_slot_flag {
+    HF_SLOTF_BOUND = 1, /* a hook runs it */
+    HF_SLOTF_UNDO = 2, /* the undo record holds it */
+    HF_SLOTF_FRAME = 4, /* the last scan found a frame, or a word that may be one */
+    HF_SLOTF_OPEN = 8, /* belongs to the open transaction */
+};
+
+enum hf_read_flag {
+    HF_READF_PERIPHERAL = 1, /* the address may be a peripheral's */
+};
+
+enum hf_op {
+    HF_OP_HELLO = 1,
+    HF_OP_STATUS = 2,
+    HF_OP_SLOTS = 3,
+    HF_OP_HOOKS = 4,
+    HF_OP_BEGIN = 16,
+    HF_OP_WRITE = 17,
+    HF_OP_COMMIT = 18,
+    HF_OP_ABORT = 19,
+    HF_OP_ROLLBACK = 20,
+    HF_OP_GC = 21,
+    HF_OP_PIN = 22,
+    HF_OP_READ = 32,
+    HF_OP_POKE = 33,
+    HF_OP_FLASH_BEGIN = 48,
+    HF_OP_FLASH_ERASE = 49,
+    HF_OP_FLASH_WRITE = 50,
+    HF_OP_FLASH_END = 51,
+    HF_OP_RESET = 64,
+};
+
+/* A slot that is used: of this transaction by its ordinal, or an existing one by its handle. */
+struct hf_dep_record {
+    uint32_t ref; /* ordinal * 2, or handle * 2 + 1 */
+};
+
+static inline void hf_get_dep_record(struct hf_reader *c, struct hf_dep_record *m)
+{
+    hf_get_uv(c, &m->ref);
+}
+
+static inline void hf_put_dep_record(struct hf_writer *c, const struct hf_dep_record *m)
+{
+    hf_put_uv(c, m->ref);
+}
+
+/* One allocation of BEGIN. Payloads follow each other, without gaps, in the transaction's image in this order; records with `zero` set have none there. */
+struct hf_slot_request_record {
+    uint8_t kind; /* slot kind; bit 7 set: zero-filled, no bytes in the image (VAR only) */
+    uint32_t length; /* payload in bytes; the device adds header and trap padding */
+    uint8_t align; /* log2 of the payload's alignment, 0 to 5; VAR only, the code heap always gives 32 bytes */
+    uint32_t ident; /* who it is: CRC-32 of the identity string (docs/SPEC.md, Identities) */
+    uint64_t hash; /* what it contains: see docs/SPEC.md, Content hashes */
+    uint32_t deps_count; /* slots that this one uses: Dep records follow */
+};
+
+static inline void hf_get_slot_request_record(struct hf_reader *c, struct hf_slot_request_record *m)
+{
+    hf_get_u8(c, &m->kind);
+    hf_get_uv(c, &m->length);
+    hf_get_u8(c, &m->align);
+    hf_get_u32(c, &m->ident);
+    hf_get_u64(c, &m->hash);
+    hf_get_uv(c, &m->deps_count);
+}
+
+static inline void hf_put_slot_request_record(struct hf_writer *c, const struct hf_slot_request_record *m)
+{
+    hf_put_u8(c, m->kind);
+    hf_put_uv(c, m->length);
+    hf_put_u8(c, m->align);
+    hf_put_u32(c, m->ident);
+    hf_put_u64(c, m->hash);
+    hf_put_uv(c, m->deps_count);
+}
+
+/* Where a slot was placed, in the order of the requests. */
+struct hf_grant_record {
+    uint32_t address; /* of the payload */
+    uint32_t handle; /* the slot's handle: (header address - code heap's base) / 32 */
+    uint32_t hook; /* STUB: the spare hook it owns, plus 1; others: 0 */
+};
+
+static inline void hf_get_grant_record(struct hf_reader *c, struct hf_grant_record *m)
+{
+    hf_get_u32(c, &m->address);
+    hf_get_uv(c, &m->handle);
+    hf_get_uv(c, &m->hook);
+}
+
+static inline void hf_put_grant_record(struct hf_writer *c, const struct hf_grant_record *m)
+{
+    hf_put_u32(c, m->address);
+    hf_put_uv(c, m->handle);
+    hf_put_uv(c, m->hook);
+}
+
+/* A hook to be bound at commit. */
+struct hf_pair_record {
+    uint32_t hook; /* index into the hook table */
+    uint32_t target; /* 0: the hook's initial value (the base image's function); n + 1: the transaction's slot with ordinal n */
+    uint8_t skip; /* bytes from the payload's start to the body's entry (the slot's own nops) */
+};
+
+static inline void hf_get_pair_record(struct hf_reader *c, struct hf_pair_record *m)
+{
+    hf_get_uv(c, &m->hook);
+    hf_get_uv(c, &m->target);
+    hf_get_u8(c, &m->skip);
+}
+
+static inline void hf_put_pair_record(struct hf_writer *c, const struct hf_pair_record *m)
+{
+    hf_put_uv(c, m->hook);
+    hf_put_uv(c, m->target);
+    hf_put_u8(c, m->skip);
+}
+
+/* A data word to be stored at commit. */
+struct hf_word_record {
+    uint32_t address; /* word-aligned, in application RAM or the data heap */
+    uint32_t value; /* new value */
+};
+
+static inline void hf_get_word_record(struct hf_reader *c, struct hf_word_record *m)
+{
+    hf_get_u32(c, &m->address);
+    hf_get_u32(c, &m->value);
+}
+
+static inline void hf_put_word_record(struct hf_writer *c, const struct hf_word_record *m)
+{
+    hf_put_u32(c, m->address);
+    hf_put_u32(c, m->value);
+}
+
+/* Code that must have no frame at a safe commit (a base image's body, .cold and .part pieces); replaced slots need not be named. */
+struct hf_range_record {
+    uint32_t address; /* first byte */
+    uint32_t length; /* bytes */
+};
+
+static inline void hf_get_range_record(struct hf_reader *c, struct hf_range_record *m)
+{
+    hf_get_u32(c, &m->address);
+    hf_get_uv(c, &m->length);
+}
+
+static inline void hf_put_range_record(struct hf_writer *c, const struct hf_range_record *m)
+{
+    hf_put_u32(c, m->address);
+    hf_put_uv(c, m->length);
+}
+
+/* One block of the code heap in use. */
+struct hf_slot_record {
+    uint32_t handle; /* (header address - code heap's base) / 32 */
+    uint8_t kind; /* slot kind */
+    uint8_t flags; /* slot flags */
+    uint32_t hook; /* hook that it is for, plus 1; 0: none */
+    uint32_t refs; /* counted references: hooks, slots, undo record, open transaction */
+    uint32_t address; /* of the payload */
+    uint32_t length; /* payload in bytes */
+    uint32_t ident; /* as given in BEGIN */
+    uint64_t hash; /* as given in BEGIN */
+    uint32_t generation; /* generation in which it went live */
+};
+
+static inline void hf_get_slot_record(struct hf_reader *c, struct hf_slot_record *m)
+{
+    hf_get_uv(c, &m->handle);
+    hf_get_u8(c, &m->kind);
+    hf_get_u8(c, &m->flags);
+    hf_get_uv(c, &m->hook);
+    hf_get_uv(c, &m->refs);
+    hf_get_u32(c, &m->address);
+    hf_get_uv(c, &m->length);
+    hf_get_u32(c, &m->ident);
+    hf_get_u64(c, &m->hash);
+    hf_get_uv(c, &m->generation);
+}
+
+static inline void hf_put_slot_record(struct hf_writer *c, const struct hf_slot_record *m)
+{
+    hf_put_uv(c, m->handle);
+    hf_put_u8(c, m->kind);
+    hf_put_u8(c, m->flags);
+    hf_put_uv(c, m->hook);
+    hf_put_uv(c, m->refs);
+    hf_put_u32(c, m->address);
+    hf_put_uv(c, m->length);
+    hf_put_u32(c, m->ident);
+    hf_put_u64(c, m->hash);
+    hf_put_uv(c, m->generation);
+}
+
+/* A frame that keeps a safe commit from happening. */
+struct hf_frame_record {
+    uint32_t address; /* PC or return address */
+    uint32_t where; /* address of the stack word; 0 to 16: a register, r0 first, 15 the PC */
+};
+
+static inline void hf_get_frame_record(struct hf_reader *c, struct hf_frame_record *m)
+{
+    hf_get_u32(c, &m->address);
+    hf_get_u32(c, &m->where);
+}
+
+static inline void hf_put_frame_record(struct hf_writer *c, const struct hf_frame_record *m)
+{
+    hf_put_u32(c, m->address);
+    hf_put_u32(c, m->where);
+}
+
+/* A hook and where it leads. */
+struct hf_hook_value_record {
+    uint32_t hook; /* index */
+    uint32_t value; /* entry address with the Thumb bit */
+};
+
+static inline void hf_get_hook_value_record(struct hf_reader *c, struct hf_hook_value_record *m)
+{
+    hf_get_uv(c, &m->hook);
+    hf_get_u32(c, &m->value);
+}
+
+static inline void hf_put_hook_value_record(struct hf_writer *c, const struct hf_hook_value_record *m)
+{
+    hf_put_uv(c, m->hook);
+    hf_put_u32(c, m->value);
+}
+
+/* Opens a conversation: forgets the cached reply, negotiates the version. Always accepted. */
+struct hf_hello_request {
+    uint8_t min_version; /* oldest wire version the host speaks */
+    uint8_t max_version; /* newest */
+    uint32_t nonce; /* echoed */
+};
+
+static inline void hf_get_hello_request(struct hf_reader *c, struct hf_hello_request *m)
+{
+    hf_get_u8(c, &m->min_version);
+    hf_get_u8(c, &m->max_version);
+    hf_get_u32(c, &m->nonce);
+}
+
+static inline void hf_put_hello_request(struct hf_writer *c, const struct hf_hello_request *m)
+{
+    hf_put_u8(c, m->min_version);
+    hf_put_u8(c, m->max_version);
+    hf_put_u32(c, m->nonce);
+}
+
+/* Reply to Hello. */
+struct hf_hello_reply {
+    uint8_t version; /* the version that will be spoken; 0: none in common */
+    uint32_t nonce; /* the request's */
+    uint32_t flags; /* hello flags */
+    const uint8_t *board; /* board name */
+    uint32_t board_len;
+    const uint8_t *monitor; /* version of the bootloader, as in the package */
+    uint32_t monitor_len;
+    uint32_t core; /* SCB CPUID register (ARMv7-M ARM B3.2.3) */
+    const uint8_t *build_id; /* the application's GNU build ID; zeros: none; 20 bytes */
+    uint32_t boot_count; /* resets since power was applied, as far as RAM tells */
+    uint32_t generation; /* live generation; 0: base */
+    uint32_t chunk; /* largest payload of WRITE, FLASH_WRITE and of a READ's reply, in bytes */
+    uint32_t credits; /* requests of full size that may be unanswered at a time */
+    uint32_t abi; /* services ABI: major * 65536 + minor */
+    uint32_t heap_base; /* code heap */
+    uint32_t heap_size; /* bytes */
+    uint32_t heap_free; /* bytes in free blocks */
+    uint32_t data_base; /* data heap */
+    uint32_t data_size; /* bytes */
+    uint32_t data_free; /* bytes */
+    uint32_t hook_base; /* hook table */
+    uint32_t hook_capacity; /* entries */
+    uint32_t hook_count; /* entries used by the image */
+    uint32_t flash_base; /* the application's flash */
+    uint32_t flash_size; /* bytes */
+    uint32_t flash_page; /* bytes an erase takes */
+};
+
+static inline void hf_get_hello_reply(struct hf_reader *c, struct hf_hello_reply *m)
+{
+    hf_get_u8(c, &m->version);
+    hf_get_u32(c, &m->nonce);
+    hf_get_u32(c, &m->flags);
+    hf_get_str(c, &m->board, &m->board_len);
+    hf_get_str(c, &m->monitor, &m->monitor_len);
+    hf_get_u32(c, &m->core);
+    hf_get_id20(c, &m->build_id);
+    hf_get_u32(c, &m->boot_count);
+    hf_get_uv(c, &m->generation);
+    hf_get_uv(c, &m->chunk);
+    hf_get_uv(c, &m->credits);
+    hf_get_u32(c, &m->abi);
+    hf_get_u32(c, &m->heap_base);
+    hf_get_uv(c, &m->heap_size);
+    hf_get_uv(c, &m->heap_free);
+    hf_get_u32(c, &m->data_base);
+    hf_get_uv(c, &m->data_size);
+    hf_get_uv(c, &m->data_free);
+    hf_get_u32(c, &m->hook_base);
+    hf_get_uv(c, &m->hook_capacity);
+    hf_get_uv(c, &m->hook_count);
+    hf_get_u32(c, &m->flash_base);
+    hf_get_uv(c, &m->flash_size);
+    hf_get_uv(c, &m->flash_page);
+}
+
+static inline void hf_put_hello_reply(struct hf_writer *c, const struct hf_hello_reply *m)
+{
+    hf_put_u8(c, m->version);
+    hf_put_u32(c, m->nonce);
+    hf_put_u32(c, m->flags);
+    hf_put_str(c, m->board, m->board_len);
+    hf_put_str(c, m->monitor, m->monitor_len);
+    hf_put_u32(c, m->core);
+    hf_put_id20(c, m->build_id);
+    hf_put_u32(c, m->boot_count);
+    hf_put_uv(c, m->generation);
+    hf_put_uv(c, m->chunk);
+    hf_put_uv(c, m->credits);
+    hf_put_u32(c, m->abi);
+    hf_put_u32(c, m->heap_base);
+    hf_put_uv(c, m->heap_size);
+    hf_put_uv(c, m->heap_free);
+    hf_put_u32(c, m->data_base);
+    hf_put_uv(c, m->data_size);
+    hf_put_uv(c, m->data_free);
+    hf_put_u32(c, m->hook_base);
+    hf_put_uv(c, m->hook_capacity);
+    hf_put_uv(c, m->hook_count);
+    hf_put_u32(c, m->flash_base);
+    hf_put_uv(c, m->flash_size);
+    hf_put_uv(c, m->flash_page);
+}
+
+/* Counters since boot. */
+struct hf_status_request {
+    uint8_t none;
+};
+
+static inline void hf_get_status_request(struct hf_reader *c, struct hf_status_request *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_status_request(struct hf_writer *c, const struct hf_status_request *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Reply to Status. */
+struct hf_status_reply {
+    uint32_t uptime; /* microseconds, wraps */
+    uint32_t log_dropped; /* log lines dropped because the line could not keep up */
+    uint32_t rx_overrun; /* bytes lost in the receive ring or the UART */
+    uint32_t rx_bad; /* frames dropped for their CRC, coding or length */
+    uint32_t commits; /* commits and rollbacks */
+    uint32_t masked_last; /* instructions with interrupts masked in the last commit */
+    uint32_t masked_max; /* the most so far, in a commit or a heap write */
+    uint32_t scan_words; /* words read by the last reaper pass */
+    uint32_t scan_us; /* microseconds that the longest reaper pass held up threads */
+    uint32_t drift; /* reference counts that a recount found wrong; must be 0 */
+    uint32_t hooks_bound; /* hooks that do not have their initial value */
+    uint32_t stack_free; /* bytes of the monitor's stack never used */
+};
+
+static inline void hf_get_status_reply(struct hf_reader *c, struct hf_status_reply *m)
+{
+    hf_get_u32(c, &m->uptime);
+    hf_get_u32(c, &m->log_dropped);
+    hf_get_u32(c, &m->rx_overrun);
+    hf_get_u32(c, &m->rx_bad);
+    hf_get_u32(c, &m->commits);
+    hf_get_u32(c, &m->masked_last);
+    hf_get_u32(c, &m->masked_max);
+    hf_get_u32(c, &m->scan_words);
+    hf_get_u32(c, &m->scan_us);
+    hf_get_u32(c, &m->drift);
+    hf_get_uv(c, &m->hooks_bound);
+    hf_get_uv(c, &m->stack_free);
+}
+
+static inline void hf_put_status_reply(struct hf_writer *c, const struct hf_status_reply *m)
+{
+    hf_put_u32(c, m->uptime);
+    hf_put_u32(c, m->log_dropped);
+    hf_put_u32(c, m->rx_overrun);
+    hf_put_u32(c, m->rx_bad);
+    hf_put_u32(c, m->commits);
+    hf_put_u32(c, m->masked_last);
+    hf_put_u32(c, m->masked_max);
+    hf_put_u32(c, m->scan_words);
+    hf_put_u32(c, m->scan_us);
+    hf_put_u32(c, m->drift);
+    hf_put_uv(c, m->hooks_bound);
+    hf_put_uv(c, m->stack_free);
+}
+
+/* Lists the slots in use in address order; also runs the reaper. */
+struct hf_slots_request {
+    uint32_t after; /* 0: from the start; else handle + 1 of the last slot seen */
+};
+
+static inline void hf_get_slots_request(struct hf_reader *c, struct hf_slots_request *m)
+{
+    hf_get_uv(c, &m->after);
+}
+
+static inline void hf_put_slots_request(struct hf_writer *c, const struct hf_slots_request *m)
+{
+    hf_put_uv(c, m->after);
+}
+
+/* Reply to Slots. */
+struct hf_slots_reply {
+    uint32_t generation; /* live generation */
+    uint8_t more; /* 1: ask again */
+    uint32_t slots_count; /* this page: Slot records follow */
+};
+
+static inline void hf_get_slots_reply(struct hf_reader *c, struct hf_slots_reply *m)
+{
+    hf_get_uv(c, &m->generation);
+    hf_get_u8(c, &m->more);
+    hf_get_uv(c, &m->slots_count);
+}
+
+static inline void hf_put_slots_reply(struct hf_writer *c, const struct hf_slots_reply *m)
+{
+    hf_put_uv(c, m->generation);
+    hf_put_u8(c, m->more);
+    hf_put_uv(c, m->slots_count);
+}
+
+/* Lists hooks that do not have their initial value. */
+struct hf_hooks_request {
+    uint32_t first; /* first index */
+};
+
+static inline void hf_get_hooks_request(struct hf_reader *c, struct hf_hooks_request *m)
+{
+    hf_get_uv(c, &m->first);
+}
+
+static inline void hf_put_hooks_request(struct hf_writer *c, const struct hf_hooks_request *m)
+{
+    hf_put_uv(c, m->first);
+}
+
+/* Reply to Hooks. */
+struct hf_hooks_reply {
+    uint32_t next; /* first index of the next page; 0: no more */
+    uint32_t hooks_count; /* this page: HookValue records follow */
+};
+
+static inline void hf_get_hooks_reply(struct hf_reader *c, struct hf_hooks_reply *m)
+{
+    hf_get_uv(c, &m->next);
+    hf_get_uv(c, &m->hooks_count);
+}
+
+static inline void hf_put_hooks_reply(struct hf_writer *c, const struct hf_hooks_reply *m)
+{
+    hf_put_uv(c, m->next);
+    hf_put_uv(c, m->hooks_count);
+}
+
+/* Opens a transaction and allocates all its slots, or none. First runs the reaper. */
+struct hf_begin_request {
+    uint32_t generation; /* generation that it is linked against */
+    uint32_t build_tag; /* first four bytes of the build ID, as a little-endian word */
+    uint8_t flags; /* bit 0: give up the undo record if memory is short; bit 1: collect constants if memory is short */
+    uint32_t pairs; /* pairs and words that the commit will bind */
+    uint32_t slots_count; /* what to allocate: SlotRequest records follow */
+};
+
+static inline void hf_get_begin_request(struct hf_reader *c, struct hf_begin_request *m)
+{
+    hf_get_uv(c, &m->generation);
+    hf_get_u32(c, &m->build_tag);
+    hf_get_u8(c, &m->flags);
+    hf_get_uv(c, &m->pairs);
+    hf_get_uv(c, &m->slots_count);
+}
+
+static inline void hf_put_begin_request(struct hf_writer *c, const struct hf_begin_request *m)
+{
+    hf_put_uv(c, m->generation);
+    hf_put_u32(c, m->build_tag);
+    hf_put_u8(c, m->flags);
+    hf_put_uv(c, m->pairs);
+    hf_put_uv(c, m->slots_count);
+}
+
+/* Reply to Begin. */
+struct hf_begin_reply {
+    uint32_t grants_count; /* one per slot: Grant records follow */
+};
+
+static inline void hf_get_begin_reply(struct hf_reader *c, struct hf_begin_reply *m)
+{
+    hf_get_uv(c, &m->grants_count);
+}
+
+static inline void hf_put_begin_reply(struct hf_writer *c, const struct hf_begin_reply *m)
+{
+    hf_put_uv(c, m->grants_count);
+}
+
+/* Bytes of the open transaction's image. May come in any order, more than once, and span slots. */
+struct hf_write_request {
+    uint32_t offset; /* from the image's start */
+    const uint8_t *data; /* 1 to `chunk` bytes */
+    uint32_t data_len;
+};
+
+static inline void hf_get_write_request(struct hf_reader *c, struct hf_write_request *m)
+{
+    hf_get_uv(c, &m->offset);
+    hf_get_bytes(c, &m->data, &m->data_len);
+}
+
+static inline void hf_put_write_request(struct hf_writer *c, const struct hf_write_request *m)
+{
+    hf_put_uv(c, m->offset);
+    hf_put_bytes(c, m->data, m->data_len);
+}
+
+/* Reply to Write. */
+struct hf_write_reply {
+    uint8_t none;
+};
+
+static inline void hf_get_write_reply(struct hf_reader *c, struct hf_write_reply *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_write_reply(struct hf_writer *c, const struct hf_write_reply *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Seals the transaction and binds it. On E_SEAL and E_FRAMES the transaction stays open; on any other error it is gone. */
+struct hf_commit_request {
+    uint8_t mode; /* commit mode */
+    uint32_t crc; /* CRC-32 over the BEGIN request from its `generation` on, then the image, then this request from `pairs` on */
+    uint32_t pairs_count; /* hooks to bind: Pair records follow */
+};
+
+static inline void hf_get_commit_request(struct hf_reader *c, struct hf_commit_request *m)
+{
+    hf_get_u8(c, &m->mode);
+    hf_get_u32(c, &m->crc);
+    hf_get_uv(c, &m->pairs_count);
+}
+
+static inline void hf_put_commit_request(struct hf_writer *c, const struct hf_commit_request *m)
+{
+    hf_put_u8(c, m->mode);
+    hf_put_u32(c, m->crc);
+    hf_put_uv(c, m->pairs_count);
+}
+
+/* Reply to Commit. */
+struct hf_commit_reply {
+    uint32_t generation; /* the new generation */
+    uint32_t masked; /* instructions executed with interrupts masked */
+    uint32_t frames_count; /* E_FRAMES: who is in the way, at most 8: Frame records follow */
+};
+
+static inline void hf_get_commit_reply(struct hf_reader *c, struct hf_commit_reply *m)
+{
+    hf_get_uv(c, &m->generation);
+    hf_get_uv(c, &m->masked);
+    hf_get_uv(c, &m->frames_count);
+}
+
+static inline void hf_put_commit_reply(struct hf_writer *c, const struct hf_commit_reply *m)
+{
+    hf_put_uv(c, m->generation);
+    hf_put_uv(c, m->masked);
+    hf_put_uv(c, m->frames_count);
+}
+
+/* Frees the open transaction's slots. No error when none is open. */
+struct hf_abort_request {
+    uint8_t none;
+};
+
+static inline void hf_get_abort_request(struct hf_reader *c, struct hf_abort_request *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_abort_request(struct hf_writer *c, const struct hf_abort_request *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Reply to Abort. */
+struct hf_abort_reply {
+    uint8_t none;
+};
+
+static inline void hf_get_abort_reply(struct hf_reader *c, struct hf_abort_reply *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_abort_reply(struct hf_writer *c, const struct hf_abort_reply *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Binds the generation before; makes a new generation. A second one redoes. `base` unbinds everything. */
+struct hf_rollback_request {
+    uint32_t generation; /* live generation, as a guard against repeats */
+    uint8_t base; /* 1: back to the base image */
+};
+
+static inline void hf_get_rollback_request(struct hf_reader *c, struct hf_rollback_request *m)
+{
+    hf_get_uv(c, &m->generation);
+    hf_get_u8(c, &m->base);
+}
+
+static inline void hf_put_rollback_request(struct hf_writer *c, const struct hf_rollback_request *m)
+{
+    hf_put_uv(c, m->generation);
+    hf_put_u8(c, m->base);
+}
+
+/* Reply to Rollback. */
+struct hf_rollback_reply {
+    uint32_t generation; /* the new generation */
+    uint32_t masked; /* instructions executed with interrupts masked */
+};
+
+static inline void hf_get_rollback_reply(struct hf_reader *c, struct hf_rollback_reply *m)
+{
+    hf_get_uv(c, &m->generation);
+    hf_get_uv(c, &m->masked);
+}
+
+static inline void hf_put_rollback_reply(struct hf_writer *c, const struct hf_rollback_reply *m)
+{
+    hf_put_uv(c, m->generation);
+    hf_put_uv(c, m->masked);
+}
+
+/* Collects constants, stubs and variables that nothing refers to, with interrupts masked. */
+struct hf_gc_request {
+    uint8_t none;
+};
+
+static inline void hf_get_gc_request(struct hf_reader *c, struct hf_gc_request *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_gc_request(struct hf_writer *c, const struct hf_gc_request *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Reply to Gc. */
+struct hf_gc_reply {
+    uint32_t freed; /* slots */
+    uint32_t bytes; /* bytes of the code heap */
+    uint32_t stall_us; /* microseconds with interrupts masked */
+};
+
+static inline void hf_get_gc_reply(struct hf_reader *c, struct hf_gc_reply *m)
+{
+    hf_get_uv(c, &m->freed);
+    hf_get_uv(c, &m->bytes);
+    hf_get_uv(c, &m->stall_us);
+}
+
+static inline void hf_put_gc_reply(struct hf_writer *c, const struct hf_gc_reply *m)
+{
+    hf_put_uv(c, m->freed);
+    hf_put_uv(c, m->bytes);
+    hf_put_uv(c, m->stall_us);
+}
+
+/* Adds or removes the host's pin on a slot. */
+struct hf_pin_request {
+    uint32_t handle; /* slot */
+    uint8_t pin; /* 1: add, 0: remove */
+};
+
+static inline void hf_get_pin_request(struct hf_reader *c, struct hf_pin_request *m)
+{
+    hf_get_uv(c, &m->handle);
+    hf_get_u8(c, &m->pin);
+}
+
+static inline void hf_put_pin_request(struct hf_writer *c, const struct hf_pin_request *m)
+{
+    hf_put_uv(c, m->handle);
+    hf_put_u8(c, m->pin);
+}
+
+/* Reply to Pin. */
+struct hf_pin_reply {
+    uint8_t none;
+};
+
+static inline void hf_get_pin_reply(struct hf_reader *c, struct hf_pin_reply *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_pin_reply(struct hf_writer *c, const struct hf_pin_reply *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Reads memory in accesses of the given width; survives bus errors. */
+struct hf_read_request {
+    uint32_t address; /* first byte */
+    uint32_t length; /* 1 to `chunk` bytes */
+    uint8_t width; /* 1, 2, 4; 0: the widest that the address and length allow */
+    uint8_t flags; /* read flags */
+};
+
+static inline void hf_get_read_request(struct hf_reader *c, struct hf_read_request *m)
+{
+    hf_get_u32(c, &m->address);
+    hf_get_uv(c, &m->length);
+    hf_get_u8(c, &m->width);
+    hf_get_u8(c, &m->flags);
+}
+
+static inline void hf_put_read_request(struct hf_writer *c, const struct hf_read_request *m)
+{
+    hf_put_u32(c, m->address);
+    hf_put_uv(c, m->length);
+    hf_put_u8(c, m->width);
+    hf_put_u8(c, m->flags);
+}
+
+/* Reply to Read. */
+struct hf_read_reply {
+    const uint8_t *data; /* what was read; empty with an error status */
+    uint32_t data_len;
+};
+
+static inline void hf_get_read_reply(struct hf_reader *c, struct hf_read_reply *m)
+{
+    hf_get_bytes(c, &m->data, &m->data_len);
+}
+
+static inline void hf_put_read_reply(struct hf_writer *c, const struct hf_read_reply *m)
+{
+    hf_put_bytes(c, m->data, m->data_len);
+}
+
+/* Writes memory in accesses of the given width; survives bus errors. Not for flash, code heap or hooks. */
+struct hf_poke_request {
+    uint32_t address; /* first byte */
+    uint8_t width; /* as in Read */
+    uint8_t flags; /* read flags */
+    const uint8_t *data; /* 1 to `chunk` bytes */
+    uint32_t data_len;
+};
+
+static inline void hf_get_poke_request(struct hf_reader *c, struct hf_poke_request *m)
+{
+    hf_get_u32(c, &m->address);
+    hf_get_u8(c, &m->width);
+    hf_get_u8(c, &m->flags);
+    hf_get_bytes(c, &m->data, &m->data_len);
+}
+
+static inline void hf_put_poke_request(struct hf_writer *c, const struct hf_poke_request *m)
+{
+    hf_put_u32(c, m->address);
+    hf_put_u8(c, m->width);
+    hf_put_u8(c, m->flags);
+    hf_put_bytes(c, m->data, m->data_len);
+}
+
+/* Reply to Poke. */
+struct hf_poke_reply {
+    uint8_t none;
+};
+
+static inline void hf_get_poke_reply(struct hf_reader *c, struct hf_poke_reply *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_poke_reply(struct hf_writer *c, const struct hf_poke_reply *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Takes the valid mark from the application by erasing the page that holds it. Only while the bootloader waits (E_OP otherwise: send Reset with mode 1 first). */
+struct hf_flash_begin_request {
+    uint32_t length; /* bytes of the image */
+    uint32_t mark; /* offset of the 16-byte valid mark from the image's start */
+};
+
+static inline void hf_get_flash_begin_request(struct hf_reader *c, struct hf_flash_begin_request *m)
+{
+    hf_get_u32(c, &m->length);
+    hf_get_u32(c, &m->mark);
+}
+
+static inline void hf_put_flash_begin_request(struct hf_writer *c, const struct hf_flash_begin_request *m)
+{
+    hf_put_u32(c, m->length);
+    hf_put_u32(c, m->mark);
+}
+
+/* Reply to FlashBegin. */
+struct hf_flash_begin_reply {
+    uint8_t none;
+};
+
+static inline void hf_get_flash_begin_reply(struct hf_reader *c, struct hf_flash_begin_reply *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_flash_begin_reply(struct hf_writer *c, const struct hf_flash_begin_reply *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Erases pages of the application's flash. At most 16 per request. */
+struct hf_flash_erase_request {
+    uint32_t page; /* first page, counted from `flash_base` */
+    uint32_t count; /* pages */
+};
+
+static inline void hf_get_flash_erase_request(struct hf_reader *c, struct hf_flash_erase_request *m)
+{
+    hf_get_uv(c, &m->page);
+    hf_get_uv(c, &m->count);
+}
+
+static inline void hf_put_flash_erase_request(struct hf_writer *c, const struct hf_flash_erase_request *m)
+{
+    hf_put_uv(c, m->page);
+    hf_put_uv(c, m->count);
+}
+
+/* Reply to FlashErase. */
+struct hf_flash_erase_reply {
+    uint8_t none;
+};
+
+static inline void hf_get_flash_erase_reply(struct hf_reader *c, struct hf_flash_erase_reply *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_flash_erase_reply(struct hf_writer *c, const struct hf_flash_erase_reply *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Programs bytes into erased flash. Writing the same bytes again is no error; the valid mark cannot be written. */
+struct hf_flash_write_request {
+    uint32_t offset; /* from `flash_base` */
+    const uint8_t *data; /* 1 to `chunk` bytes */
+    uint32_t data_len;
+};
+
+static inline void hf_get_flash_write_request(struct hf_reader *c, struct hf_flash_write_request *m)
+{
+    hf_get_u32(c, &m->offset);
+    hf_get_bytes(c, &m->data, &m->data_len);
+}
+
+static inline void hf_put_flash_write_request(struct hf_writer *c, const struct hf_flash_write_request *m)
+{
+    hf_put_u32(c, m->offset);
+    hf_put_bytes(c, m->data, m->data_len);
+}
+
+/* Reply to FlashWrite. */
+struct hf_flash_write_reply {
+    uint8_t none;
+};
+
+static inline void hf_get_flash_write_reply(struct hf_reader *c, struct hf_flash_write_reply *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_flash_write_reply(struct hf_writer *c, const struct hf_flash_write_reply *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Checks the image as the boot does and programs the valid mark. */
+struct hf_flash_end_request {
+    uint32_t length; /* bytes */
+    uint32_t crc; /* image CRC (docs/SPEC.md, Image header) */
+};
+
+static inline void hf_get_flash_end_request(struct hf_reader *c, struct hf_flash_end_request *m)
+{
+    hf_get_u32(c, &m->length);
+    hf_get_u32(c, &m->crc);
+}
+
+static inline void hf_put_flash_end_request(struct hf_writer *c, const struct hf_flash_end_request *m)
+{
+    hf_put_u32(c, m->length);
+    hf_put_u32(c, m->crc);
+}
+
+/* Reply to FlashEnd. */
+struct hf_flash_end_reply {
+    uint8_t none;
+};
+
+static inline void hf_get_flash_end_reply(struct hf_reader *c, struct hf_flash_end_reply *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_flash_end_reply(struct hf_writer *c, const struct hf_flash_end_reply *m)
+{
+    (void)c;
+    (void)m;
+}
+
+/* Resets the board after the reply has left. */
+struct hf_reset_request {
+    uint8_t mode; /* 0: boot the application; 1: wait in the bootloader */
+};
+
+static inline void hf_get_reset_request(struct hf_reader *c, struct hf_reset_request *m)
+{
+    hf_get_u8(c, &m->mode);
+}
+
+static inline void hf_put_reset_request(struct hf_writer *c, const struct hf_reset_request *m)
+{
+    hf_put_u8(c, m->mode);
+}
+
+/* Reply to Reset. */
+struct hf_reset_reply {
+    uint8_t none;
+};
+
+static inline void hf_get_reset_reply(struct hf_reader *c, struct hf_reset_reply *m)
+{
+    (void)c;
+    m->none = 0;
+}
+
+static inline void hf_put_reset_reply(struct hf_writer *c, const struct hf_reset_reply *m)
+{
+    (void)c;
+    (void)m;
+}
+
+#endif

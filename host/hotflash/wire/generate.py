@@ -1,0 +1,268 @@
+"""Generates message code and tables from ``bootloader/protocol.toml``.
+
+Run ``python -m hotflash.wire.generate`` in the project's root after a change of the protocol;
+``--check`` only compares and exits with 1 when a generated file is stale.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+Layout = dict[str, Any]
+Field = tuple[str, str, str]
+
+_GROUPS = {
+    "channels": ("Channel", "HF_CH"),
+    "status": ("Status", "HF"),
+    "slot_kinds": ("SlotKind", "HF_SLOT"),
+    "modes": ("CommitMode", "HF_COMMIT"),
+    "hello_flags": ("HelloFlag", "HF_HELLO"),
+    "slot_flags": ("SlotFlag", "HF_SLOTF"),
+    "read_flags": ("ReadFlag", "HF_READF"),
+}
+_FLAGS = {"hello_flags", "slot_flags", "read_flags"}
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _ordered_records(layout: Layout) -> list[Layout]:
+    """Records with those first that others contain."""
+    by_name = {record["name"]: record for record in layout["record"]}
+    done: dict[str, Layout] = {}
+
+    def visit(record: Layout) -> None:
+        for _, kind, _ in record["fields"]:
+            if kind.startswith("["):
+                visit(by_name[kind[1:-1]])
+        done.setdefault(record["name"], record)
+
+    for record in layout["record"]:
+        visit(record)
+    return list(done.values())
+
+
+# ------------------------------------------------------------------------------------------ Python
+
+_PY_TYPE = {"id20": "bytes", "str": "str", "bytes": "bytes"}
+_PY_DEFAULT = {"id20": "bytes(20)", "str": '""', "bytes": 'b""'}
+
+
+_PY_CALL = {"bytes": ("raw", "rest"), "str": ("text", "text")}
+
+
+def _py_class(name: str, doc: str, fields: list[Field], op: str | None) -> str:
+    out = ["@dataclass(frozen=True, slots=True)", f"class {name}:", f'    """{doc}"""', ""]
+    if op:
+        out += [f"    OP: ClassVar[Op] = Op.{op}", ""]
+    for field, kind, text in fields:
+        if kind.startswith("["):
+            out.append(f"    {field}: tuple[{kind[1:-1]}, ...] = ()")
+        else:
+            out.append(f"    {field}: {_PY_TYPE.get(kind, 'int')} = {_PY_DEFAULT.get(kind, '0')}")
+        out.append(f'    """{text[0].upper() + text[1:]}."""')
+    out += ["", "    def pack(self, w: Writer) -> None:", '        """Appends the fields to ``w``."""']
+    for field, kind, _ in fields:
+        if kind.startswith("["):
+            out += [f"        w.uv(len(self.{field}))", f"        for item in self.{field}:", "            item.pack(w)"]
+        else:
+            out.append(f"        w.{_PY_CALL.get(kind, (kind, kind))[0]}(self.{field})")
+    if not fields:
+        out.append("        del w")
+    out += ["", "    @classmethod", f"    def unpack(cls, r: Reader) -> {name}:", '        """Takes the fields from ``r``."""']
+    if not fields:
+        out += ["        del r", "        return cls()"]
+    else:
+        out.append("        return cls(")
+        for field, kind, _ in fields:
+            if kind.startswith("["):
+                out.append(f"            {field}=tuple({kind[1:-1]}.unpack(r) for _ in range(r.count())),")
+            else:
+                out.append(f"            {field}=r.{_PY_CALL.get(kind, (kind, kind))[1]}(),")
+        out.append("        )")
+    return "\n".join(out) + "\n"
+
+
+def python_source(layout: Layout) -> str:
+    """The text of ``hotflash/wire/messages.py``."""
+    out = [
+        '"""The wire protocol\'s messages. Generated from bootloader/protocol.toml: do not edit."""',
+        "# ruff: noqa: E501",
+        "",
+        "from __future__ import annotations",
+        "",
+        "from dataclasses import dataclass",
+        "from enum import IntEnum, IntFlag",
+        "from typing import ClassVar",
+        "",
+        "from hotflash.wire.codec import Reader, Writer",
+        "",
+        f"VERSION = {layout['version']}",
+        '"""Version of the wire protocol."""',
+        "",
+    ]
+    for group, (name, _) in _GROUPS.items():
+        base = "IntFlag" if group in _FLAGS else "IntEnum"
+        out += ["", f"class {name}({base}):", f'    """{group.replace("_", " ").capitalize()}."""', ""]
+        for key, (value, text) in layout[group].items():
+            out += [f"    {key} = {value}", f'    """{text[0].upper() + text[1:]}."""']
+        out.append("")
+    out += ["", "class Op(IntEnum):", '    """Operations of the control channel."""', ""]
+    for message in layout["message"]:
+        out.append(f"    {_snake(message['name']).upper()} = {message['op']}")
+    out.append("")
+    for record in _ordered_records(layout):
+        out += ["", _py_class(record["name"], record["doc"], record["fields"], None)]
+    for message in layout["message"]:
+        op = _snake(message["name"]).upper()
+        out += ["", _py_class(f"{message['name']}Request", message["doc"], message["request"], op)]
+        out += ["", _py_class(f"{message['name']}Reply", f"Reply to {message['name']}Request.", message["reply"], op)]
+    return "\n".join(out).rstrip() + "\n"
+
+
+# ----------------------------------------------------------------------------------------------- C
+
+_C_TYPE = {"u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t", "uv": "uint32_t"}
+
+
+def _c_struct(name: str, doc: str, fields: list[Field]) -> str:
+    """A struct with its get and put functions.
+
+    A list is counted in the struct; its records are taken or put one by one behind it, so a list
+    must be the last field or be followed by lists and scalars that the caller handles in order:
+    the functions stop behind the first list's count.
+    """
+    snake = _snake(name)
+    head: list[Field] = []
+    for field in fields:
+        head.append(field)
+        if field[1].startswith("["):
+            break
+    out = [f"/* {doc} */", f"struct hf_{snake} {{"]
+    for field, kind, text in head:
+        if kind.startswith("["):
+            out.append(f"    uint32_t {field}_count; /* {text}: {kind[1:-1]} records follow */")
+        elif kind in ("bytes", "str"):
+            out += [f"    const uint8_t *{field}; /* {text} */", f"    uint32_t {field}_len;"]
+        elif kind == "id20":
+            out.append(f"    const uint8_t *{field}; /* {text}; 20 bytes */")
+        else:
+            out.append(f"    {_C_TYPE[kind]} {field}; /* {text} */")
+    if not head:
+        out.append("    uint8_t none;")
+    out += ["};", ""]
+    for verb, const, cursor in (("get", "", "hf_reader"), ("put", "const ", "hf_writer")):
+        out.append(f"static inline void hf_{verb}_{snake}(struct {cursor} *c, {const}struct hf_{snake} *m)")
+        out.append("{")
+        for field, kind, _ in head:
+            deref = "&" if verb == "get" else ""
+            if kind.startswith("["):
+                out.append(f"    hf_{verb}_uv(c, {deref}m->{field}_count);")
+            elif kind in ("bytes", "str"):
+                out.append(f"    hf_{verb}_{kind}(c, {deref}m->{field}, {deref}m->{field}_len);")
+            else:
+                out.append(f"    hf_{verb}_{kind}(c, {deref}m->{field});")
+        if not head:
+            out.append("    (void)c;")
+            out.append("    m->none = 0;" if verb == "get" else "    (void)m;")
+        out += ["}", ""]
+    return "\n".join(out)
+
+
+def c_source(layout: Layout) -> str:
+    """The text of ``bootloader/src/hf_messages.h``."""
+    out = [
+        "/* The wire protocol's messages. Generated from bootloader/protocol.toml: do not edit. */",
+        "#ifndef HF_MESSAGES_H",
+        "#define HF_MESSAGES_H",
+        "",
+        '#include "hf_codec.h"',
+        "",
+        f"#define HF_WIRE_VERSION {layout['version']}u",
+        "",
+    ]
+    for group, (name, prefix) in _GROUPS.items():
+        out += [f"enum hf_{_snake(name)} {{"]
+        for key, (value, text) in layout[group].items():
+            out.append(f"    {prefix}_{key} = {value}, /* {text} */")
+        out += ["};", ""]
+    out.append("enum hf_op {")
+    for message in layout["message"]:
+        out.append(f"    HF_OP_{_snake(message['name']).upper()} = {message['op']},")
+    out += ["};", ""]
+    for record in _ordered_records(layout):
+        out.append(_c_struct(record["name"] + "Record", record["doc"], record["fields"]))
+    for message in layout["message"]:
+        out.append(_c_struct(message["name"] + "Request", message["doc"], message["request"]))
+        out.append(_c_struct(message["name"] + "Reply", f"Reply to {message['name']}.", message["reply"]))
+    out.append("#endif")
+    return "\n".join(out) + "\n"
+
+
+# ------------------------------------------------------------------------------------------- tables
+
+BEGIN_MARK = "<!-- generated from bootloader/protocol.toml -->"
+END_MARK = "<!-- end of the generated part -->"
+
+
+def _table(fields: list[Field]) -> list[str]:
+    if not fields:
+        return ["(empty)", ""]
+    rows = ["| field | type | meaning |", "| --- | --- | --- |"]
+    rows += [f"| `{name}` | {kind} | {text} |" for name, kind, text in fields]
+    return [*rows, ""]
+
+
+def tables(layout: Layout) -> str:
+    """The generated part of ``docs/SPEC.md``."""
+    out = [BEGIN_MARK, "", f"Wire version **{layout['version']}**.", ""]
+    for group in _GROUPS:
+        out += [f"### {group.replace('_', ' ').capitalize()}", "", "| name | value | meaning |", "| --- | --- | --- |"]
+        out += [f"| `{key}` | {value} | {text} |" for key, (value, text) in layout[group].items()]
+        out.append("")
+    out += ["### Records", ""]
+    for record in layout["record"]:
+        out += [f"**{record['name']}**: {record['doc']}", "", *_table(record["fields"])]
+    out += ["### Messages", ""]
+    for message in layout["message"]:
+        out += [f"#### {message['name']} (operation {message['op']})", "", message["doc"], ""]
+        out += ["Request:", "", *_table(message["request"]), "Reply:", "", *_table(message["reply"])]
+    out.append(END_MARK)
+    return "\n".join(out)
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Every generated file of the tree at ``root`` with the text it should have."""
+    layout = tomllib.loads((root / "bootloader/protocol.toml").read_text(encoding="utf-8"))
+    spec = root / "docs/SPEC.md"
+    text = spec.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN_MARK)
+    after = rest.partition(END_MARK)[2]
+    return {
+        root / "host/hotflash/wire/messages.py": python_source(layout),
+        root / "bootloader/src/hf_messages.h": c_source(layout),
+        spec: before + tables(layout) + after,
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Writes the generated files, or with ``--check`` names the stale ones."""
+    root = Path(__file__).resolve().parents[3]
+    stale = 0
+    for path, text in generated(root).items():
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        print(f"{'stale' if '--check' in arguments else 'wrote'}: {path.relative_to(root)}")
+        if "--check" not in arguments:
+            path.write_text(text, encoding="utf-8")
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

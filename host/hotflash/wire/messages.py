@@ -1,0 +1,1418 @@
+"""The wire protocol's messages. Generated from bootloader/protocol.toml: do not edit."""
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import ClassVar
+
+from hotflash.wire.codec import Reader, Writer
+
+VERSION = 1
+"""Version of the wire protocol."""
+
+
+class Channel(IntEnum):
+    """Channels."""
+
+    CONTROL = 1
+    """Requests of the host, replies of the device."""
+    LOG = 2
+    """The application's log."""
+    TELEMETRY = 3
+    """Live variables and probes (reserved)."""
+    FAULT = 4
+    """Unasked reports: boot, parked."""
+
+
+class Status(IntEnum):
+    """Status."""
+
+    OK = 0
+    """Done."""
+    E_OP = 1
+    """Unknown operation, or not allowed in this mode."""
+    E_FORMAT = 2
+    """The message is cut short, too long, or a field is out of range."""
+    E_BUILD = 3
+    """The build tag is not that of the application that runs."""
+    E_GEN = 4
+    """Linked against another generation than the live one."""
+    E_BUSY = 5
+    """Another transaction is open."""
+    E_NOTXN = 6
+    """No transaction is open."""
+    E_NOMEM = 7
+    """Does not fit; the reply's message names the heap and the bytes needed."""
+    E_RANGE = 8
+    """An address, offset, hook or handle is outside what it may name."""
+    E_SEAL = 9
+    """The transaction's CRC differs: something is missing or damaged; send it again."""
+    E_FRAMES = 10
+    """A safe commit found frames of functions that it replaces."""
+    E_FAULT = 11
+    """The access ended in a bus error."""
+    E_DENIED = 12
+    """Refused by the monitor: its own UART or memory, or a peripheral not asked for."""
+    E_FLASH = 13
+    """Erase or program failed, or would set a bit that only an erase can set."""
+    E_CRC = 14
+    """The image in flash does not have the CRC that was announced."""
+    E_NOUNDO = 15
+    """There is no generation to go back to."""
+    E_LOST = 16
+    """The monitor's state was trampled: only a reset is accepted."""
+    E_NOAPP = 17
+    """No hot application runs."""
+
+
+class SlotKind(IntEnum):
+    """Slot kinds."""
+
+    FREE = 0
+    """Unused block."""
+    CODE = 1
+    """One version of one function with its literals, or a private piece of one."""
+    CONST = 2
+    """A constant, shared by content."""
+    STUB = 3
+    """Static entry of a function that is new in a patch; owns a spare hook."""
+    VAR = 4
+    """A new variable; its bytes are in the data heap."""
+    LIST = 5
+    """A transaction's list of (address, value) pairs: the undo record after the commit."""
+
+
+class CommitMode(IntEnum):
+    """Modes."""
+
+    NOW = 0
+    """New calls reach new code, old frames finish in old code."""
+    SAFE = 1
+    """Only when no frame of a replaced function exists."""
+
+
+class HelloFlag(IntFlag):
+    """Hello flags."""
+
+    APP_VALID = 1
+    """A valid application is in flash."""
+    APP_HOT = 2
+    """It was built and written with patch points (not PLAIN)."""
+    APP_RUNS = 4
+    """It runs; without this bit the bootloader waits for `flash`."""
+    MPU = 8
+    """The core has an MPU."""
+    STATE_LOST = 16
+    """The monitor's state was trampled."""
+    AUTH = 32
+    """Reserved: pushes must be authenticated."""
+    PRIO_ZERO = 64
+    """The application runs an interrupt at priority 0, above the monitor's receiver."""
+    PENDSV_ZERO = 128
+    """PendSV is at priority 0: a context switch may delay the monitor."""
+    TXN_OPEN = 256
+    """A transaction is open."""
+    UNDO = 512
+    """There is a generation to go back to."""
+
+
+class SlotFlag(IntFlag):
+    """Slot flags."""
+
+    BOUND = 1
+    """A hook runs it."""
+    UNDO = 2
+    """The undo record holds it."""
+    FRAME = 4
+    """The last scan found a frame, or a word that may be one."""
+    OPEN = 8
+    """Belongs to the open transaction."""
+
+
+class ReadFlag(IntFlag):
+    """Read flags."""
+
+    PERIPHERAL = 1
+    """The address may be a peripheral's."""
+
+
+class Op(IntEnum):
+    """Operations of the control channel."""
+
+    HELLO = 1
+    STATUS = 2
+    SLOTS = 3
+    HOOKS = 4
+    BEGIN = 16
+    WRITE = 17
+    COMMIT = 18
+    ABORT = 19
+    ROLLBACK = 20
+    GC = 21
+    PIN = 22
+    READ = 32
+    POKE = 33
+    FLASH_BEGIN = 48
+    FLASH_ERASE = 49
+    FLASH_WRITE = 50
+    FLASH_END = 51
+    RESET = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Dep:
+    """A slot that is used: of this transaction by its ordinal, or an existing one by its handle."""
+
+    ref: int = 0
+    """Ordinal * 2, or handle * 2 + 1."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.ref)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> Dep:
+        """Takes the fields from ``r``."""
+        return cls(
+            ref=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRequest:
+    """One allocation of BEGIN. Payloads follow each other, without gaps, in the transaction's image in this order; records with `zero` set have none there."""
+
+    kind: int = 0
+    """Slot kind; bit 7 set: zero-filled, no bytes in the image (VAR only)."""
+    length: int = 0
+    """Payload in bytes; the device adds header and trap padding."""
+    align: int = 0
+    """Log2 of the payload's alignment, 0 to 5; VAR only, the code heap always gives 32 bytes."""
+    ident: int = 0
+    """Who it is: CRC-32 of the identity string (docs/SPEC.md, Identities)."""
+    hash: int = 0
+    """What it contains: see docs/SPEC.md, Content hashes."""
+    deps: tuple[Dep, ...] = ()
+    """Slots that this one uses."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u8(self.kind)
+        w.uv(self.length)
+        w.u8(self.align)
+        w.u32(self.ident)
+        w.u64(self.hash)
+        w.uv(len(self.deps))
+        for item in self.deps:
+            item.pack(w)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> SlotRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            kind=r.u8(),
+            length=r.uv(),
+            align=r.u8(),
+            ident=r.u32(),
+            hash=r.u64(),
+            deps=tuple(Dep.unpack(r) for _ in range(r.count())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Where a slot was placed, in the order of the requests."""
+
+    address: int = 0
+    """Of the payload."""
+    handle: int = 0
+    """The slot's handle: (header address - code heap's base) / 32."""
+    hook: int = 0
+    """STUB: the spare hook it owns, plus 1; others: 0."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.address)
+        w.uv(self.handle)
+        w.uv(self.hook)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> Grant:
+        """Takes the fields from ``r``."""
+        return cls(
+            address=r.u32(),
+            handle=r.uv(),
+            hook=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A hook to be bound at commit."""
+
+    hook: int = 0
+    """Index into the hook table."""
+    target: int = 0
+    """0: the hook's initial value (the base image's function); n + 1: the transaction's slot with ordinal n."""
+    skip: int = 0
+    """Bytes from the payload's start to the body's entry (the slot's own nops)."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.hook)
+        w.uv(self.target)
+        w.u8(self.skip)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> Pair:
+        """Takes the fields from ``r``."""
+        return cls(
+            hook=r.uv(),
+            target=r.uv(),
+            skip=r.u8(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A data word to be stored at commit."""
+
+    address: int = 0
+    """Word-aligned, in application RAM or the data heap."""
+    value: int = 0
+    """New value."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.address)
+        w.u32(self.value)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> Word:
+        """Takes the fields from ``r``."""
+        return cls(
+            address=r.u32(),
+            value=r.u32(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Code that must have no frame at a safe commit (a base image's body, .cold and .part pieces); replaced slots need not be named."""
+
+    address: int = 0
+    """First byte."""
+    length: int = 0
+    """Bytes."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.address)
+        w.uv(self.length)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> Range:
+        """Takes the fields from ``r``."""
+        return cls(
+            address=r.u32(),
+            length=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One block of the code heap in use."""
+
+    handle: int = 0
+    """(header address - code heap's base) / 32."""
+    kind: int = 0
+    """Slot kind."""
+    flags: int = 0
+    """Slot flags."""
+    hook: int = 0
+    """Hook that it is for, plus 1; 0: none."""
+    refs: int = 0
+    """Counted references: hooks, slots, undo record, open transaction."""
+    address: int = 0
+    """Of the payload."""
+    length: int = 0
+    """Payload in bytes."""
+    ident: int = 0
+    """As given in BEGIN."""
+    hash: int = 0
+    """As given in BEGIN."""
+    generation: int = 0
+    """Generation in which it went live."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.handle)
+        w.u8(self.kind)
+        w.u8(self.flags)
+        w.uv(self.hook)
+        w.uv(self.refs)
+        w.u32(self.address)
+        w.uv(self.length)
+        w.u32(self.ident)
+        w.u64(self.hash)
+        w.uv(self.generation)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> Slot:
+        """Takes the fields from ``r``."""
+        return cls(
+            handle=r.uv(),
+            kind=r.u8(),
+            flags=r.u8(),
+            hook=r.uv(),
+            refs=r.uv(),
+            address=r.u32(),
+            length=r.uv(),
+            ident=r.u32(),
+            hash=r.u64(),
+            generation=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame that keeps a safe commit from happening."""
+
+    address: int = 0
+    """PC or return address."""
+    where: int = 0
+    """Address of the stack word; 0 to 16: a register, r0 first, 15 the PC."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.address)
+        w.u32(self.where)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> Frame:
+        """Takes the fields from ``r``."""
+        return cls(
+            address=r.u32(),
+            where=r.u32(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HookValue:
+    """A hook and where it leads."""
+
+    hook: int = 0
+    """Index."""
+    value: int = 0
+    """Entry address with the Thumb bit."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.hook)
+        w.u32(self.value)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> HookValue:
+        """Takes the fields from ``r``."""
+        return cls(
+            hook=r.uv(),
+            value=r.u32(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HelloRequest:
+    """Opens a conversation: forgets the cached reply, negotiates the version. Always accepted."""
+
+    OP: ClassVar[Op] = Op.HELLO
+
+    min_version: int = 0
+    """Oldest wire version the host speaks."""
+    max_version: int = 0
+    """Newest."""
+    nonce: int = 0
+    """Echoed."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u8(self.min_version)
+        w.u8(self.max_version)
+        w.u32(self.nonce)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> HelloRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            min_version=r.u8(),
+            max_version=r.u8(),
+            nonce=r.u32(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReply:
+    """Reply to HelloRequest."""
+
+    OP: ClassVar[Op] = Op.HELLO
+
+    version: int = 0
+    """The version that will be spoken; 0: none in common."""
+    nonce: int = 0
+    """The request's."""
+    flags: int = 0
+    """Hello flags."""
+    board: str = ""
+    """Board name."""
+    monitor: str = ""
+    """Version of the bootloader, as in the package."""
+    core: int = 0
+    """SCB CPUID register (ARMv7-M ARM B3.2.3)."""
+    build_id: bytes = bytes(20)
+    """The application's GNU build ID; zeros: none."""
+    boot_count: int = 0
+    """Resets since power was applied, as far as RAM tells."""
+    generation: int = 0
+    """Live generation; 0: base."""
+    chunk: int = 0
+    """Largest payload of WRITE, FLASH_WRITE and of a READ's reply, in bytes."""
+    credits: int = 0
+    """Requests of full size that may be unanswered at a time."""
+    abi: int = 0
+    """Services ABI: major * 65536 + minor."""
+    heap_base: int = 0
+    """Code heap."""
+    heap_size: int = 0
+    """Bytes."""
+    heap_free: int = 0
+    """Bytes in free blocks."""
+    data_base: int = 0
+    """Data heap."""
+    data_size: int = 0
+    """Bytes."""
+    data_free: int = 0
+    """Bytes."""
+    hook_base: int = 0
+    """Hook table."""
+    hook_capacity: int = 0
+    """Entries."""
+    hook_count: int = 0
+    """Entries used by the image."""
+    flash_base: int = 0
+    """The application's flash."""
+    flash_size: int = 0
+    """Bytes."""
+    flash_page: int = 0
+    """Bytes an erase takes."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u8(self.version)
+        w.u32(self.nonce)
+        w.u32(self.flags)
+        w.text(self.board)
+        w.text(self.monitor)
+        w.u32(self.core)
+        w.id20(self.build_id)
+        w.u32(self.boot_count)
+        w.uv(self.generation)
+        w.uv(self.chunk)
+        w.uv(self.credits)
+        w.u32(self.abi)
+        w.u32(self.heap_base)
+        w.uv(self.heap_size)
+        w.uv(self.heap_free)
+        w.u32(self.data_base)
+        w.uv(self.data_size)
+        w.uv(self.data_free)
+        w.u32(self.hook_base)
+        w.uv(self.hook_capacity)
+        w.uv(self.hook_count)
+        w.u32(self.flash_base)
+        w.uv(self.flash_size)
+        w.uv(self.flash_page)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> HelloReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            version=r.u8(),
+            nonce=r.u32(),
+            flags=r.u32(),
+            board=r.text(),
+            monitor=r.text(),
+            core=r.u32(),
+            build_id=r.id20(),
+            boot_count=r.u32(),
+            generation=r.uv(),
+            chunk=r.uv(),
+            credits=r.uv(),
+            abi=r.u32(),
+            heap_base=r.u32(),
+            heap_size=r.uv(),
+            heap_free=r.uv(),
+            data_base=r.u32(),
+            data_size=r.uv(),
+            data_free=r.uv(),
+            hook_base=r.u32(),
+            hook_capacity=r.uv(),
+            hook_count=r.uv(),
+            flash_base=r.u32(),
+            flash_size=r.uv(),
+            flash_page=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """Counters since boot."""
+
+    OP: ClassVar[Op] = Op.STATUS
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> StatusRequest:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReply:
+    """Reply to StatusRequest."""
+
+    OP: ClassVar[Op] = Op.STATUS
+
+    uptime: int = 0
+    """Microseconds, wraps."""
+    log_dropped: int = 0
+    """Log lines dropped because the line could not keep up."""
+    rx_overrun: int = 0
+    """Bytes lost in the receive ring or the UART."""
+    rx_bad: int = 0
+    """Frames dropped for their CRC, coding or length."""
+    commits: int = 0
+    """Commits and rollbacks."""
+    masked_last: int = 0
+    """Instructions with interrupts masked in the last commit."""
+    masked_max: int = 0
+    """The most so far, in a commit or a heap write."""
+    scan_words: int = 0
+    """Words read by the last reaper pass."""
+    scan_us: int = 0
+    """Microseconds that the longest reaper pass held up threads."""
+    drift: int = 0
+    """Reference counts that a recount found wrong; must be 0."""
+    hooks_bound: int = 0
+    """Hooks that do not have their initial value."""
+    stack_free: int = 0
+    """Bytes of the monitor's stack never used."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.uptime)
+        w.u32(self.log_dropped)
+        w.u32(self.rx_overrun)
+        w.u32(self.rx_bad)
+        w.u32(self.commits)
+        w.u32(self.masked_last)
+        w.u32(self.masked_max)
+        w.u32(self.scan_words)
+        w.u32(self.scan_us)
+        w.u32(self.drift)
+        w.uv(self.hooks_bound)
+        w.uv(self.stack_free)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> StatusReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            uptime=r.u32(),
+            log_dropped=r.u32(),
+            rx_overrun=r.u32(),
+            rx_bad=r.u32(),
+            commits=r.u32(),
+            masked_last=r.u32(),
+            masked_max=r.u32(),
+            scan_words=r.u32(),
+            scan_us=r.u32(),
+            drift=r.u32(),
+            hooks_bound=r.uv(),
+            stack_free=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsRequest:
+    """Lists the slots in use in address order; also runs the reaper."""
+
+    OP: ClassVar[Op] = Op.SLOTS
+
+    after: int = 0
+    """0: from the start; else handle + 1 of the last slot seen."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.after)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> SlotsRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            after=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsReply:
+    """Reply to SlotsRequest."""
+
+    OP: ClassVar[Op] = Op.SLOTS
+
+    generation: int = 0
+    """Live generation."""
+    more: int = 0
+    """1: ask again."""
+    slots: tuple[Slot, ...] = ()
+    """This page."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.generation)
+        w.u8(self.more)
+        w.uv(len(self.slots))
+        for item in self.slots:
+            item.pack(w)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> SlotsReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            generation=r.uv(),
+            more=r.u8(),
+            slots=tuple(Slot.unpack(r) for _ in range(r.count())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HooksRequest:
+    """Lists hooks that do not have their initial value."""
+
+    OP: ClassVar[Op] = Op.HOOKS
+
+    first: int = 0
+    """First index."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.first)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> HooksRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            first=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HooksReply:
+    """Reply to HooksRequest."""
+
+    OP: ClassVar[Op] = Op.HOOKS
+
+    next: int = 0
+    """First index of the next page; 0: no more."""
+    hooks: tuple[HookValue, ...] = ()
+    """This page."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.next)
+        w.uv(len(self.hooks))
+        for item in self.hooks:
+            item.pack(w)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> HooksReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            next=r.uv(),
+            hooks=tuple(HookValue.unpack(r) for _ in range(r.count())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRequest:
+    """Opens a transaction and allocates all its slots, or none. First runs the reaper."""
+
+    OP: ClassVar[Op] = Op.BEGIN
+
+    generation: int = 0
+    """Generation that it is linked against."""
+    build_tag: int = 0
+    """First four bytes of the build ID, as a little-endian word."""
+    flags: int = 0
+    """Bit 0: give up the undo record if memory is short; bit 1: collect constants if memory is short."""
+    pairs: int = 0
+    """Pairs and words that the commit will bind."""
+    slots: tuple[SlotRequest, ...] = ()
+    """What to allocate."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.generation)
+        w.u32(self.build_tag)
+        w.u8(self.flags)
+        w.uv(self.pairs)
+        w.uv(len(self.slots))
+        for item in self.slots:
+            item.pack(w)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> BeginRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            generation=r.uv(),
+            build_tag=r.u32(),
+            flags=r.u8(),
+            pairs=r.uv(),
+            slots=tuple(SlotRequest.unpack(r) for _ in range(r.count())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BeginReply:
+    """Reply to BeginRequest."""
+
+    OP: ClassVar[Op] = Op.BEGIN
+
+    grants: tuple[Grant, ...] = ()
+    """One per slot."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(len(self.grants))
+        for item in self.grants:
+            item.pack(w)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> BeginReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            grants=tuple(Grant.unpack(r) for _ in range(r.count())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """Bytes of the open transaction's image. May come in any order, more than once, and span slots."""
+
+    OP: ClassVar[Op] = Op.WRITE
+
+    offset: int = 0
+    """From the image's start."""
+    data: bytes = b""
+    """1 to `chunk` bytes."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.offset)
+        w.raw(self.data)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> WriteRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            offset=r.uv(),
+            data=r.rest(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReply:
+    """Reply to WriteRequest."""
+
+    OP: ClassVar[Op] = Op.WRITE
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> WriteReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRequest:
+    """Seals the transaction and binds it. On E_SEAL and E_FRAMES the transaction stays open; on any other error it is gone."""
+
+    OP: ClassVar[Op] = Op.COMMIT
+
+    mode: int = 0
+    """Commit mode."""
+    crc: int = 0
+    """CRC-32 over the BEGIN request from its `generation` on, then the image, then this request from `pairs` on."""
+    pairs: tuple[Pair, ...] = ()
+    """Hooks to bind."""
+    words: tuple[Word, ...] = ()
+    """Data words to store."""
+    ranges: tuple[Range, ...] = ()
+    """Safe mode: more code that must have no frame."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u8(self.mode)
+        w.u32(self.crc)
+        w.uv(len(self.pairs))
+        for item in self.pairs:
+            item.pack(w)
+        w.uv(len(self.words))
+        for item in self.words:
+            item.pack(w)
+        w.uv(len(self.ranges))
+        for item in self.ranges:
+            item.pack(w)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> CommitRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            mode=r.u8(),
+            crc=r.u32(),
+            pairs=tuple(Pair.unpack(r) for _ in range(r.count())),
+            words=tuple(Word.unpack(r) for _ in range(r.count())),
+            ranges=tuple(Range.unpack(r) for _ in range(r.count())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReply:
+    """Reply to CommitRequest."""
+
+    OP: ClassVar[Op] = Op.COMMIT
+
+    generation: int = 0
+    """The new generation."""
+    masked: int = 0
+    """Instructions executed with interrupts masked."""
+    frames: tuple[Frame, ...] = ()
+    """E_FRAMES: who is in the way, at most 8."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.generation)
+        w.uv(self.masked)
+        w.uv(len(self.frames))
+        for item in self.frames:
+            item.pack(w)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> CommitReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            generation=r.uv(),
+            masked=r.uv(),
+            frames=tuple(Frame.unpack(r) for _ in range(r.count())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AbortRequest:
+    """Frees the open transaction's slots. No error when none is open."""
+
+    OP: ClassVar[Op] = Op.ABORT
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> AbortRequest:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class AbortReply:
+    """Reply to AbortRequest."""
+
+    OP: ClassVar[Op] = Op.ABORT
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> AbortReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRequest:
+    """Binds the generation before; makes a new generation. A second one redoes. `base` unbinds everything."""
+
+    OP: ClassVar[Op] = Op.ROLLBACK
+
+    generation: int = 0
+    """Live generation, as a guard against repeats."""
+    base: int = 0
+    """1: back to the base image."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.generation)
+        w.u8(self.base)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> RollbackRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            generation=r.uv(),
+            base=r.u8(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackReply:
+    """Reply to RollbackRequest."""
+
+    OP: ClassVar[Op] = Op.ROLLBACK
+
+    generation: int = 0
+    """The new generation."""
+    masked: int = 0
+    """Instructions executed with interrupts masked."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.generation)
+        w.uv(self.masked)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> RollbackReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            generation=r.uv(),
+            masked=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GcRequest:
+    """Collects constants, stubs and variables that nothing refers to, with interrupts masked."""
+
+    OP: ClassVar[Op] = Op.GC
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> GcRequest:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class GcReply:
+    """Reply to GcRequest."""
+
+    OP: ClassVar[Op] = Op.GC
+
+    freed: int = 0
+    """Slots."""
+    bytes: int = 0
+    """Bytes of the code heap."""
+    stall_us: int = 0
+    """Microseconds with interrupts masked."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.freed)
+        w.uv(self.bytes)
+        w.uv(self.stall_us)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> GcReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            freed=r.uv(),
+            bytes=r.uv(),
+            stall_us=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PinRequest:
+    """Adds or removes the host's pin on a slot."""
+
+    OP: ClassVar[Op] = Op.PIN
+
+    handle: int = 0
+    """Slot."""
+    pin: int = 0
+    """1: add, 0: remove."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.handle)
+        w.u8(self.pin)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> PinRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            handle=r.uv(),
+            pin=r.u8(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PinReply:
+    """Reply to PinRequest."""
+
+    OP: ClassVar[Op] = Op.PIN
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> PinReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """Reads memory in accesses of the given width; survives bus errors."""
+
+    OP: ClassVar[Op] = Op.READ
+
+    address: int = 0
+    """First byte."""
+    length: int = 0
+    """1 to `chunk` bytes."""
+    width: int = 0
+    """1, 2, 4; 0: the widest that the address and length allow."""
+    flags: int = 0
+    """Read flags."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.address)
+        w.uv(self.length)
+        w.u8(self.width)
+        w.u8(self.flags)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> ReadRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            address=r.u32(),
+            length=r.uv(),
+            width=r.u8(),
+            flags=r.u8(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReply:
+    """Reply to ReadRequest."""
+
+    OP: ClassVar[Op] = Op.READ
+
+    data: bytes = b""
+    """What was read; empty with an error status."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.raw(self.data)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> ReadReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            data=r.rest(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PokeRequest:
+    """Writes memory in accesses of the given width; survives bus errors. Not for flash, code heap or hooks."""
+
+    OP: ClassVar[Op] = Op.POKE
+
+    address: int = 0
+    """First byte."""
+    width: int = 0
+    """As in Read."""
+    flags: int = 0
+    """Read flags."""
+    data: bytes = b""
+    """1 to `chunk` bytes."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.address)
+        w.u8(self.width)
+        w.u8(self.flags)
+        w.raw(self.data)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> PokeRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            address=r.u32(),
+            width=r.u8(),
+            flags=r.u8(),
+            data=r.rest(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PokeReply:
+    """Reply to PokeRequest."""
+
+    OP: ClassVar[Op] = Op.POKE
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> PokeReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class FlashBeginRequest:
+    """Takes the valid mark from the application by erasing the page that holds it. Only while the bootloader waits (E_OP otherwise: send Reset with mode 1 first)."""
+
+    OP: ClassVar[Op] = Op.FLASH_BEGIN
+
+    length: int = 0
+    """Bytes of the image."""
+    mark: int = 0
+    """Offset of the 16-byte valid mark from the image's start."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.length)
+        w.u32(self.mark)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> FlashBeginRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            length=r.u32(),
+            mark=r.u32(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlashBeginReply:
+    """Reply to FlashBeginRequest."""
+
+    OP: ClassVar[Op] = Op.FLASH_BEGIN
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> FlashBeginReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class FlashEraseRequest:
+    """Erases pages of the application's flash. At most 16 per request."""
+
+    OP: ClassVar[Op] = Op.FLASH_ERASE
+
+    page: int = 0
+    """First page, counted from `flash_base`."""
+    count: int = 0
+    """Pages."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.page)
+        w.uv(self.count)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> FlashEraseRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            page=r.uv(),
+            count=r.uv(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlashEraseReply:
+    """Reply to FlashEraseRequest."""
+
+    OP: ClassVar[Op] = Op.FLASH_ERASE
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> FlashEraseReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class FlashWriteRequest:
+    """Programs bytes into erased flash. Writing the same bytes again is no error; the valid mark cannot be written."""
+
+    OP: ClassVar[Op] = Op.FLASH_WRITE
+
+    offset: int = 0
+    """From `flash_base`."""
+    data: bytes = b""
+    """1 to `chunk` bytes."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.offset)
+        w.raw(self.data)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> FlashWriteRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            offset=r.u32(),
+            data=r.rest(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlashWriteReply:
+    """Reply to FlashWriteRequest."""
+
+    OP: ClassVar[Op] = Op.FLASH_WRITE
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> FlashWriteReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class FlashEndRequest:
+    """Checks the image as the boot does and programs the valid mark."""
+
+    OP: ClassVar[Op] = Op.FLASH_END
+
+    length: int = 0
+    """Bytes."""
+    crc: int = 0
+    """Image CRC (docs/SPEC.md, Image header)."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.length)
+        w.u32(self.crc)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> FlashEndRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            length=r.u32(),
+            crc=r.u32(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlashEndReply:
+    """Reply to FlashEndRequest."""
+
+    OP: ClassVar[Op] = Op.FLASH_END
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> FlashEndReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class ResetRequest:
+    """Resets the board after the reply has left."""
+
+    OP: ClassVar[Op] = Op.RESET
+
+    mode: int = 0
+    """0: boot the application; 1: wait in the bootloader."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u8(self.mode)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> ResetRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            mode=r.u8(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ResetReply:
+    """Reply to ResetRequest."""
+
+    OP: ClassVar[Op] = Op.RESET
+
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> ResetReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
