@@ -1,0 +1,1 @@
+"""The pytest fixture ``dut``: a board under test."""
