@@ -1,0 +1,154 @@
+"""Relocatable objects as compilers write them, read fast enough to be read on every save.
+
+A thin layer over :mod:`hotflash.elf.format`: sections, symbols, relocations per section, mapping symbols
+(AAELF32, 5.5.5) and build attributes. The relocations of a section are taken apart when they are asked for.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from hotflash.elf import attributes as attrs
+from hotflash.elf import format as elf
+from hotflash.elf.format import Container, RawSymbol, Section
+from hotflash.errors import ElfError, UsageError
+
+Symbol = RawSymbol
+
+
+class Relocation(NamedTuple):
+    """One relocation of a section."""
+
+    offset: int
+    """Of the place, in bytes from the section's start."""
+    kind: int
+    """``R_ARM_*`` (AAELF32, 5.6.1)."""
+    symbol: int
+    """Index into the object's symbols."""
+    addend: int | None
+    """Explicit addend (RELA); None: it is in the place (REL), as in all that GCC and clang write."""
+
+
+class ObjectFile:
+    """A relocatable object.
+
+    ``sections`` and ``symbols`` are indexed as in the file (symbol 0 and section 0 are the null entries).
+    """
+
+    def __init__(self, container: Container) -> None:
+        self.name = container.name
+        """What messages call the object."""
+        self.container = container
+        self.sections: list[Section] = container.sections
+        self.symbols: list[Symbol] = elf.read_symbols(container, keep_sections=True)
+        self.attributes: dict[int, int | str] = {}
+        """Build attributes by tag; see :mod:`hotflash.elf.attributes`."""
+        section = container.of_kind(elf.SHT_ARM_ATTRIBUTES)
+        if section is not None:
+            self.attributes = attrs.parse(section.data, container.fail)
+        self._relocation_sections: dict[int, list[Section]] = {}
+        for section in self.sections:
+            if section.kind in (elf.SHT_REL, elf.SHT_RELA):
+                if not 0 < section.info < len(self.sections):
+                    raise self.fail(f"{section.name} relocates section {section.info}, which does not exist")
+                self._relocation_sections.setdefault(section.info, []).append(section)
+        self._relocations: dict[int, list[Relocation]] = {}
+        self._check()
+
+    @classmethod
+    def load(cls, path: str | Path) -> ObjectFile:
+        """Reads an object file. Raises ElfError when it is not one, UsageError when it cannot be opened."""
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, name: str) -> ObjectFile:
+        """Takes the bytes of an object file apart; ``name`` is for messages."""
+        return cls(elf.open_container(data, name, (elf.ET_REL,)))
+
+    def fail(self, what: str, hint: str | None = None) -> ElfError:
+        """An error about this file, ready to be raised."""
+        return self.container.fail(what, hint)
+
+    def _check(self) -> None:
+        lto = next((s.name for s in self.sections if s.name.startswith(".gnu.lto_")), None)
+        if lto is not None and not any(s.code and s.size for s in self.sections):
+            raise self.fail("holds LTO bytecode instead of code", "compile without -flto")
+        for symbol in self.symbols:
+            if not 0 < symbol.section < elf.SHN_LORESERVE or symbol.kind == elf.STT_FILE:
+                continue
+            section = self.sections[symbol.section]
+            if symbol.kind in (elf.STT_FUNC, elf.STT_OBJECT) and (symbol.value & ~1) + symbol.size > section.size:
+                raise self.fail(
+                    f"symbol {symbol.name} ({symbol.size:#x} bytes at {symbol.value:#x}) reaches behind the end of "
+                    f"its section {section.name} ({section.size:#x} bytes)"
+                )
+            if section.alloc and section.code and symbol.name[:2] == "$a" and symbol.name[2:3] in ("", "."):
+                raise self.fail(
+                    f"section {section.name} holds ARM-mode code, which Cortex-M cannot execute", "compile with -mthumb"
+                )
+
+    @cached_property
+    def unit(self) -> str:
+        """The first STT_FILE name: the source file that this object was compiled from, or empty."""
+        return next((s.name for s in self.symbols if s.kind == elf.STT_FILE), "")
+
+    def relocations(self, section: int) -> list[Relocation]:
+        """The relocations of a section in offset order; places and symbols are checked."""
+        found = self._relocations.get(section)
+        if found is None:
+            found = self._relocations[section] = self._read_relocations(section)
+        return found
+
+    def _read_relocations(self, index: int) -> list[Relocation]:
+        target = self.sections[index]
+        found: list[Relocation] = []
+        for section in self._relocation_sections.get(index, ()):
+            layout = elf.REL if section.kind == elf.SHT_REL else elf.RELA
+            if section.size % layout.size or (section.entsize not in (0, layout.size)):
+                raise self.fail(f"{section.name}: {section.size} bytes are not whole relocations")
+            if section.kind == elf.SHT_REL:
+                found += [Relocation(o, i & 0xFF, i >> 8, None) for o, i in elf.REL.iter_unpack(section.data)]
+            else:
+                found += [Relocation(o, i & 0xFF, i >> 8, a) for o, i, a in elf.RELA.iter_unpack(section.data)]
+        count, size = len(self.symbols), len(target.data)
+        for offset, kind, symbol, _ in found:
+            if symbol >= count:
+                raise self.fail(
+                    f"{target.name}+{offset:#x}: relocation of kind {kind} names symbol {symbol}; "
+                    f"there are only {count}"
+                )
+            if offset >= size:
+                raise self.fail(
+                    f"{target.name}+{offset:#x}: relocation of kind {kind} is behind the section's end ({size:#x})"
+                )
+        if any(found[i].offset > found[i + 1].offset for i in range(len(found) - 1)):
+            found.sort(key=lambda r: r.offset)
+        return found
+
+    @cached_property
+    def mapping(self) -> dict[int, tuple[list[int], list[str]]]:
+        """Per section: offsets where the content's nature changes and the nature: ``t`` Thumb, ``d`` data."""
+        marks: dict[int, list[tuple[int, str]]] = {}
+        for s in self.symbols:
+            if s.kind == elf.STT_NOTYPE and s.name[:1] == "$" and s.name[1:2] in "td" and s.name[2:3] in ("", "."):
+                marks.setdefault(s.section, []).append((s.value, s.name[1:2]))
+        result = {}
+        for section, entries in marks.items():
+            entries.sort()
+            result[section] = ([offset for offset, _ in entries], [nature for _, nature in entries])
+        return result
+
+    def nature(self, section: int, offset: int) -> str:
+        """``t`` where ``offset`` of a section is in Thumb code, ``d`` in data, empty where nothing says."""
+        marks = self.mapping.get(section)
+        if marks is None:
+            return ""
+        at = bisect_right(marks[0], offset) - 1
+        return marks[1][at] if at >= 0 else ""
