@@ -17,11 +17,7 @@
 extern "C" {
 #endif
 
-#ifndef HOTFLASH
-#define HOTFLASH 0
-#endif
-
-#if HOTFLASH
+#if defined(HOTFLASH) && HOTFLASH
 
 #define HF_SERVICES_MAGIC 0x53465648u /* "HVFS" */
 #define HF_SERVICES_ABI 0x00010000u   /* 1.0: major * 65536 + minor */
