@@ -68,27 +68,51 @@ def cmake_fragment() -> Path:
     return sdk_root() / "cmake" / "hotflash.cmake"
 
 
-def cflags(*, nops: int = 4) -> list[str]:
-    """Return what the C compiler needs for a hot build, besides the project's own flags.
+def cflags(*, hot: bool = True, nops: int = 4) -> list[str]:
+    """Return what the C compiler needs besides the project's own flags, for a hot build or a release.
 
     ``-flive-patching`` keeps GCC's interprocedural passes from letting a caller rely on its callee's body;
-    without it a replaced function can break its callers.
+    without it a replaced function can break its callers. The same flags reach Makefiles through hotflash.mk.
     """
+    if not hot:
+        return ["-DHOTFLASH=0", f"-I{include_dir()}"]
+    flags = [*_flags("hot.cflags"), f"-I{include_dir()}"]
+    if _wide(nops):
+        flags.append(f"-fpatchable-function-entry={nops}")  # the last one counts
+    return flags
+
+
+def ldflags(board: Board, *, hot: bool = True, nops: int = 4, hooks: int | None = None) -> list[str]:
+    """Return what the link needs, with the compiler as the driver.
+
+    The board's folder comes first, so that ``INCLUDE memory.ld`` means that board's. ``hooks`` is the hook
+    table's capacity where the default does not fit.
+    """
+    if not hot:
+        return [f"-L{board.path}", f"-L{ld_dir() / 'release'}"]
+    flags = [
+        *_flags("hot.ldflags"),
+        f"-Wl,-T,{ld_dir() / 'hot.ld'}",
+        f"-L{board.path}",
+        f"-L{ld_dir()}",
+        f"-Wl,--defsym=__hf_vectors={board.vectors}",
+    ]
+    if _wide(nops):
+        flags.append(f"-Wl,--defsym=__hf_nops={nops}")
+    if hooks is not None:
+        flags.append(f"-Wl,--defsym=__hf_hook_capacity={hooks}")
+    return flags
+
+
+def _wide(nops: int) -> bool:
     if nops not in NOPS:
         raise ValueError(f"a patch point has {' or '.join(map(str, NOPS))} nops, not {nops}")
-    return [
-        "-g",
-        "-ffunction-sections",
-        "-fdata-sections",
-        f"-fpatchable-function-entry={nops}",
-        "-flive-patching=inline-clone",
-        f"-I{include_dir()}",
-    ]
+    return nops != NOPS[0]
 
 
-def ldflags(board: Board) -> list[str]:
-    """Return what the link of a hot build needs: a build ID, the log's glue, and where the fragments are.
-
-    The board's folder comes first, so that ``INCLUDE memory.ld`` means that board's.
-    """
-    return ["-Wl,--build-id=sha1", "-Wl,--wrap=_write", f"-L{board.path}", f"-L{ld_dir()}"]
+def _flags(name: str) -> list[str]:
+    file = bootloader_dir() / "app" / name
+    try:
+        return file.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise HotflashError(f"{file}: {error.strerror}", hint="the SDK is incomplete; install hotflash again") from None
