@@ -21,6 +21,8 @@ Every error has a message that says what and where, and where it helps a ``hint`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class HotflashError(Exception):
     """Base of all errors; ``exit_code`` is what the command line ends with."""
@@ -78,7 +80,15 @@ class BusyError(RefusedError):
 
 
 class FramesError(RefusedError):
-    """A safe commit found frames of the functions that it replaces until its deadline."""
+    """A safe commit found frames of the functions that it replaces until its deadline.
+
+    ``frames`` are the (address, where) pairs of the device's answer: a PC or return address, and the address of
+    the stack word that holds it, or a register's number (docs/SPEC.md, Frame).
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, frames: Sequence[tuple[int, int]] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.frames = tuple(frames)
 
 
 class AccessError(RefusedError):
