@@ -42,9 +42,10 @@ void hf_arch_pend(void);
  * while masked. */
 uint32_t hf_arch_swap(struct hf_pair *pairs, uint32_t count);
 
-/* Copies to the code heap or the hook table, word-aligned, at most 32 bytes per masked stretch, so
- * that a W^X memory protection can be lifted around each. */
-void hf_arch_heap_write(uint32_t address, const void *data, uint32_t length);
+/* Copies to the code heap or the hook table: address and length multiples of 4, at most 32 bytes per
+ * masked stretch, so that a W^X memory protection can be lifted around each. Returns the most
+ * instructions executed in one masked stretch. */
+uint32_t hf_arch_heap_write(uint32_t address, const void *data, uint32_t length);
 
 /* Makes code that was written to RAM visible to instruction fetch. */
 void hf_arch_sync(void);
@@ -57,9 +58,12 @@ bool hf_arch_write(uint32_t address, const uint8_t *data, uint32_t length, uint3
 /* The application's context below the monitor's handler. Only valid inside hf_monitor_run(). */
 void hf_arch_context(struct hf_context *context);
 
-/* Prepares the NVIC for the monitor: receive at priority 0, all else at level 1, software interrupt
- * and PendSV lowest; faults enabled. */
+/* Prepares the NVIC for the monitor: the UART's interrupts at priority 0, all else at level 1,
+ * software interrupt and PendSV lowest; faults enabled. */
 void hf_arch_init(void);
+
+/* Undoes hf_arch_init before a PLAIN application starts. */
+void hf_arch_release(void);
 
 /* Starts the application through its vector table; does not return. */
 void hf_arch_start(uint32_t vectors);
