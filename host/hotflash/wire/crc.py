@@ -15,7 +15,7 @@ _Function = Callable[[bytes | bytearray | memoryview, int], int]
 
 @cache
 def _function() -> _Function:
-    from crcmod.predefined import mkPredefinedCrcFun  # noqa: PLC0415 - keeps the cold start lean
+    from crcmod.predefined import mkPredefinedCrcFun
 
     return cast("_Function", mkPredefinedCrcFun("crc-32"))
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hotflash.errors import WireError
 from hotflash.wire.codec import Reader
-from hotflash.wire.frame import Frame
 from hotflash.wire.messages import Channel
+
+if TYPE_CHECKING:
+    from hotflash.wire.frame import Frame
 
 __all__ = [
     "Boot",

@@ -69,7 +69,9 @@ def _py_class(name: str, doc: str, fields: list[Field], op: str | None) -> str:
     out += ["", "    def pack(self, w: Writer) -> None:", '        """Appends the fields to ``w``."""']
     for field, kind, _ in fields:
         if kind.startswith("["):
-            out += [f"        w.uv(len(self.{field}))", f"        for item in self.{field}:", "            item.pack(w)"]
+            one = field.removesuffix("s")
+            out += [f"        w.uv(len(self.{field}))", f"        for {one} in self.{field}:"]
+            out.append(f"            {one}.pack(w)")
         else:
             out.append(f"        w.{_PY_CALL.get(kind, (kind, kind))[0]}(self.{field})")
     if not fields:
@@ -139,9 +141,9 @@ def _c_struct(name: str, doc: str, fields: list[Field]) -> str:
     """
     snake = _snake(name)
     head: list[Field] = []
-    for field in fields:
-        head.append(field)
-        if field[1].startswith("["):
+    for entry in fields:
+        head.append(entry)
+        if entry[1].startswith("["):
             break
     out = [f"/* {doc} */", f"struct hf_{snake} {{"]
     for field, kind, text in head:

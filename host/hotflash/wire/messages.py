@@ -205,8 +205,8 @@ class SlotRequest:
         w.u32(self.ident)
         w.u64(self.hash)
         w.uv(len(self.deps))
-        for item in self.deps:
-            item.pack(w)
+        for dep in self.deps:
+            dep.pack(w)
 
     @classmethod
     def unpack(cls, r: Reader) -> SlotRequest:
@@ -686,8 +686,8 @@ class SlotsReply:
         w.uv(self.generation)
         w.u8(self.more)
         w.uv(len(self.slots))
-        for item in self.slots:
-            item.pack(w)
+        for slot in self.slots:
+            slot.pack(w)
 
     @classmethod
     def unpack(cls, r: Reader) -> SlotsReply:
@@ -735,8 +735,8 @@ class HooksReply:
         """Appends the fields to ``w``."""
         w.uv(self.next)
         w.uv(len(self.hooks))
-        for item in self.hooks:
-            item.pack(w)
+        for hook in self.hooks:
+            hook.pack(w)
 
     @classmethod
     def unpack(cls, r: Reader) -> HooksReply:
@@ -771,8 +771,8 @@ class BeginRequest:
         w.u8(self.flags)
         w.uv(self.pairs)
         w.uv(len(self.slots))
-        for item in self.slots:
-            item.pack(w)
+        for slot in self.slots:
+            slot.pack(w)
 
     @classmethod
     def unpack(cls, r: Reader) -> BeginRequest:
@@ -798,8 +798,8 @@ class BeginReply:
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
         w.uv(len(self.grants))
-        for item in self.grants:
-            item.pack(w)
+        for grant in self.grants:
+            grant.pack(w)
 
     @classmethod
     def unpack(cls, r: Reader) -> BeginReply:
@@ -874,14 +874,14 @@ class CommitRequest:
         w.u8(self.mode)
         w.u32(self.crc)
         w.uv(len(self.pairs))
-        for item in self.pairs:
-            item.pack(w)
+        for pair in self.pairs:
+            pair.pack(w)
         w.uv(len(self.words))
-        for item in self.words:
-            item.pack(w)
+        for word in self.words:
+            word.pack(w)
         w.uv(len(self.ranges))
-        for item in self.ranges:
-            item.pack(w)
+        for range in self.ranges:
+            range.pack(w)
 
     @classmethod
     def unpack(cls, r: Reader) -> CommitRequest:
@@ -913,8 +913,8 @@ class CommitReply:
         w.uv(self.generation)
         w.uv(self.masked)
         w.uv(len(self.frames))
-        for item in self.frames:
-            item.pack(w)
+        for frame in self.frames:
+            frame.pack(w)
 
     @classmethod
     def unpack(cls, r: Reader) -> CommitReply:
