@@ -130,15 +130,18 @@ class Sim:
     def __init__(
         self,
         board: Board,
-        boot_elf: Path,
+        boot_elf: Path | None = None,
         *,
+        image: Path | None = None,
         port: int = 0,
         icount: int | None = None,
         args: Sequence[str] = (),
         paused: bool = False,
     ) -> None:
-        """Start QEMU with ``boot_elf`` in the board's flash.
+        """Start QEMU with a bootloader in the board's flash: ``boot_elf``, or the one that is built for the board.
 
+        ``image`` is an Intel HEX file that is in flash instead, bootloader and application; QEMU restores it at each
+        reset, so what is flashed over it lasts until then.
         ``port`` is the UART's TCP port, 0 for any free one. ``icount`` is QEMU's shift: an instruction takes
         ``2 ** icount`` ns of emulated time, 0 to 10. ``args`` are more arguments for QEMU. ``paused`` waits for
         :meth:`resume`. Raises :class:`UsageError` when QEMU is missing or the board has no emulation,
@@ -150,9 +153,16 @@ class Sim:
             )
         if icount is not None and not 0 <= icount <= 10:
             raise UsageError(f"icount is 0 to 10, not {icount}")
-        if not boot_elf.is_file():
-            raise UsageError(f"no bootloader {boot_elf}", hint="build it with hotflash.sim.build_bootloader")
         qemu = find_tool(QEMU)
+        if image is None:
+            file = boot_elf if boot_elf is not None else build_bootloader(board)
+            content = ("-kernel", str(file))
+        else:
+            file = image
+            # QEMU takes a comma for the end of an option's value; a doubled one is a comma.
+            content = ("-device", f"loader,file={str(file).replace(',', ',,')}")
+        if not file.is_file():
+            raise UsageError(f"{file}: no such file")
         self.board = board
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         # QEMU takes over a socket that listens already: no other process can take the port in between, and
@@ -164,7 +174,7 @@ class Sim:
                 command = [
                     *_tied_to_parent(),
                     qemu,
-                    *("-machine", board.qemu.machine, "-kernel", str(boot_elf), "-display", "none", "-monitor", "none"),
+                    *("-machine", board.qemu.machine, *content, "-display", "none", "-monitor", "none"),
                     *("-chardev", f"socket,id=hf-qmp,fd={theirs.fileno()}", "-mon", "chardev=hf-qmp,mode=control"),
                     *("-chardev", f"socket,id=hf-uart,fd={uart.fileno()},server=on,wait=off"),
                     *(("-serial", "null") * board.qemu.serial),
@@ -276,12 +286,6 @@ class Sim:
     ) -> None:
         """Stop it."""
         self.stop()
-
-
-def start(board: Board, out_dir: Path | None = None, *, port: int = 0, icount: int | None = None) -> Sim:
-    """Build the bootloader if need be, start the board with it and wait until it runs."""
-    sim = Sim(board, build_bootloader(board, out_dir), port=port, icount=icount)
-    return sim.wait_ready()
 
 
 def _listen(port: int) -> socket.socket:

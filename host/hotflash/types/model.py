@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Kind = Literal["int", "uint", "float", "bool", "char"]
+Kind = Literal["int", "uint", "float", "bool", "char", "raw"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Base:
     name: str
     size: int
     kind: Kind
-    """``char`` is plain ``char`` alone, a piece of text; ``unsigned char`` (``uint8_t``) is a number."""
+    """``char`` is plain ``char`` alone, a piece of text; ``unsigned char`` (``uint8_t``) is a number.
+    ``raw`` is a number of unknown meaning, shown in hexadecimal."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,9 @@ class Record:
 
 Type: TypeAlias = Base | Enum | Pointer | Array | Bits | Record
 
-WORD = Base("word", 4, "uint")
+WORD = Base("word", 4, "raw")
 """What memory is shown as when nothing says what it is."""
-BYTE = Base("byte", 1, "uint")
+BYTE = Base("byte", 1, "raw")
 
 
 def raw(size: int) -> Type:

@@ -84,6 +84,8 @@ def _scalar(type_: Base | Enum | Pointer | Bits, data: bytes, symbolize: Symboli
         return enum_text(inner, value)
     if inner.kind == "bool" and value in (0, 1):
         return "true" if value else "false"
+    if inner.kind == "raw":
+        return f"{value:#0{2 + 2 * inner.size}x}"
     if inner.kind == "char":
         return quote(bytes([value]), "'") if value else r"'\0'"
     return str(value)
