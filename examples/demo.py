@@ -1,7 +1,7 @@
 """The demo: an emulated board runs examples/blink; one line of it is edited, pushed and seen live.
 
 Started by ``make demo``; needs ``hotflash``, ``make``, ``arm-none-eabi-gcc`` and ``qemu-system-arm`` on PATH. Works in
-a copy of the example in a temporary folder and leaves nothing behind. Ends with 1 when what it shows does not come true.
+a copy of the example in a temporary folder and leaves nothing behind. Ends with 1 when what it shows does not happen.
 """
 
 from __future__ import annotations
