@@ -7,10 +7,10 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+
 from hotflash.board import Board, board_names
 from hotflash.elf.firmware import Firmware
 from hotflash.image import builder
-
 from tests.system.sdk_builds import BLINK, ROOT, run, sections
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from hotflash.board import Board
 from hotflash.elf.firmware import Firmware
 from hotflash.image import builder
-
 from tests.system.sdk_builds import ROOT, run, sections, symbols
 
 ORIGINAL = Path(__file__).parent / "cmake_project"

@@ -7,11 +7,11 @@ import struct
 from pathlib import Path
 
 import pytest
+
 from hotflash import sdk
 from hotflash.board import Board
 from hotflash.elf.firmware import Firmware
 from hotflash.image.header import MAGIC
-
 from tests.system.sdk_builds import BLINK, ROOT, run, sections, symbols
 
 BOARD = "mps2-an386"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from hotflash.board import Board, board_names
 
 ROOT = Path(__file__).parents[2]
