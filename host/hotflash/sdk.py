@@ -68,15 +68,17 @@ def cmake_fragment() -> Path:
     return sdk_root() / "cmake" / "hotflash.cmake"
 
 
-def cflags(*, hot: bool = True, nops: int = 4) -> list[str]:
-    """Return what the C compiler needs besides the project's own flags, for a hot build or a release.
+def cflags(board: Board | None = None, *, hot: bool = True, nops: int = 4) -> list[str]:
+    """Return what the C compiler needs for a hot build or a release.
 
+    With ``board`` its core and ABI come first, for projects that have no such flags of their own.
     ``-flive-patching`` keeps GCC's interprocedural passes from letting a caller rely on its callee's body;
     without it a replaced function can break its callers. The same flags reach Makefiles through hotflash.mk.
     """
+    core = [] if board is None else [*board.cflags]
     if not hot:
-        return ["-DHOTFLASH=0", f"-I{include_dir()}"]
-    flags = [*_flags("hot.cflags"), f"-I{include_dir()}"]
+        return [*core, "-DHOTFLASH=0", f"-I{include_dir()}"]
+    flags = [*core, *_flags("hot.cflags"), f"-I{include_dir()}"]
     if _wide(nops):
         flags.append(f"-fpatchable-function-entry={nops}")  # the last one counts
     return flags

@@ -9,11 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+
+class _Named:
+    """A type is printed as its name."""
+
+    def __str__(self) -> str:
+        return str(getattr(self, "name", ""))
+
+
 Kind = Literal["int", "uint", "float", "bool", "char", "raw"]
 
 
 @dataclass(frozen=True)
-class Base:
+class Base(_Named):
     """A number, truth value or character."""
 
     name: str
@@ -24,7 +32,7 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Enum:
+class Enum(_Named):
     """An enumeration."""
 
     name: str
@@ -35,7 +43,7 @@ class Enum:
 
 
 @dataclass(frozen=True)
-class Pointer:
+class Pointer(_Named):
     """A pointer or reference."""
 
     name: str
@@ -44,7 +52,7 @@ class Pointer:
 
 
 @dataclass(frozen=True)
-class Array:
+class Array(_Named):
     """An array; of several dimensions it is an array of arrays."""
 
     element: Type
@@ -71,7 +79,7 @@ class Array:
 
 
 @dataclass(frozen=True)
-class Bits:
+class Bits(_Named):
     """A bit-field: ``bit_size`` bits from bit ``bit_offset`` of a little-endian number of ``size`` bytes."""
 
     type: Base | Enum
@@ -101,7 +109,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Record:
+class Record(_Named):
     """A struct, class or union."""
 
     name: str

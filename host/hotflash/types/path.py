@@ -161,14 +161,18 @@ def _symbol_only(firmware: Firmware, expression: str) -> TypedVariable | None:
     if re.fullmatch(r"[A-Za-z_$][\w$]*\.\d+", expression.strip()) is None:
         return None
     name = expression.strip()
-    symbols = firmware.locals_by_name.get(name, [])
+    symbols = _locals(firmware, name)
     if len(symbols) != 1:
         raise UsageError(f"no symbol {name!r}" if not symbols else f"{len(symbols)} symbols are called {name!r}")
     return _as_words(expression, symbols[0])
 
 
+def _locals(firmware: Firmware, name: str) -> list[Symbol]:
+    return [symbol for symbol in firmware.symbols if symbol.name == name and symbol.bind == "local"]
+
+
 def _untyped(firmware: Firmware, expression: str, name: str, unit: str | None) -> TypedVariable:
-    symbols = [symbol for symbol in firmware.locals_by_name.get(name, []) if symbol.kind != "function"]
+    symbols = [symbol for symbol in _locals(firmware, name) if symbol.kind != "function"]
     if unit is not None:
         symbols = [symbol for symbol in symbols if _same_unit(unit, symbol.unit)]
     else:
