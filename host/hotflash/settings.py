@@ -40,7 +40,7 @@ class Settings:
     """Commit mode: ``now``, ``safe``, or ``auto``: one function now, several safe."""
     deadline: float = 5.0
     """How long a safe commit is tried, 0 to 3600."""
-    timeout: float = 2.0
+    connect_timeout: float = 2.0
     """How long a silent port is waited for, 0.05 to 600."""
     toolchain: str = "arm-none-eabi-"
     """Prefix of the compiler's and binutils' names."""
@@ -128,7 +128,7 @@ _CONVERT: dict[str, Callable[[object, Path], Any]] = {
     "elf": _path,
     "mode": _mode,
     "deadline": _seconds(0, 3600),
-    "timeout": _seconds(0.05, 600),
+    "connect_timeout": _seconds(0.05, 600),
     "toolchain": _text,
 }
 """Each setting's conversion from a flag, a variable or a file."""

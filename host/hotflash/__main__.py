@@ -1,0 +1,5 @@
+"""``python -m hotflash``."""
+
+from hotflash.cli.main import main
+
+main()

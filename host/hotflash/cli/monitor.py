@@ -1,0 +1,277 @@
+"""``monitor``: the application's log as it comes, and what happens to the board."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import re
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from hotflash.cli import output
+from hotflash.cli.context import App, shared_options
+from hotflash.errors import HotflashError, TargetFault, UsageError
+from hotflash.wire import events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotflash.cli.keyboard import Key
+    from hotflash.session import Session
+    from hotflash.session.names import Names
+    from hotflash.wire.messages import Slot
+
+_POLL = 0.5
+"""Seconds between looks at whether somebody wants to stop us; nothing waits for it."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
+_MENU = "Ctrl-T: r reset  s status  e edits not live  y resync  b rollback  q quit  any other key: go on"
+
+
+@click.command()
+@click.option("--until", metavar="REGEX", help="Stop with success when a line matches.")
+@click.option("--lines", type=click.IntRange(1), metavar="N", help="Stop after that many lines.")
+@click.option("--timeout", type=click.FloatRange(0, 1e6), metavar="SECONDS", help="Stop after that time.")
+@shared_options(elf=True)
+def monitor(app: App, until: str | None = None, lines: int | None = None, timeout: float | None = None) -> None:
+    """Show the application's log, resets, faults and what was lost.
+
+    On a terminal Ctrl-] quits and Ctrl-T opens a menu. A fault ends it with exit code 134; on a
+    terminal it stays and says so on quitting.
+    """
+    try:
+        pattern = re.compile(until) if until is not None else None
+    except re.error as error:
+        raise UsageError(f"--until {until!r}: not a regular expression: {error}") from None
+    Monitor(app, app.session(), pattern, lines, timeout).run()
+
+
+class Monitor:
+    """The loop of ``monitor``."""
+
+    def __init__(
+        self, app: App, session: Session, until: re.Pattern[str] | None, lines: int | None, timeout: float | None
+    ) -> None:
+        self.app = app
+        self.session = session
+        self.until = until
+        self.lines = lines
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        self.interactive = sys.stdin.isatty() and sys.stderr.isatty() and not app.json
+        self.queue: queue.SimpleQueue[events.Event | Key] = queue.SimpleQueue()
+        self.line = ""
+        """What came of the line that is not complete."""
+        self.shown = 0
+        """Complete lines so far."""
+        self.fault: str | None = None
+
+    def run(self) -> None:
+        """Shows what comes until somebody or something ends it."""
+        unsubscribe = self.session.subscribe(self.queue.put)
+        try:
+            with self._keyboard():
+                self._greet()
+                self._loop()
+        finally:
+            unsubscribe()
+        if self.line:
+            self._end_line()
+        if self.fault is not None:
+            raise TargetFault(self.fault, hint="`hotflash reset` starts it again, `hotflash read` still works")
+
+    @contextlib.contextmanager
+    def _keyboard(self) -> Iterator[None]:
+        if not self.interactive:
+            yield
+            return
+        from hotflash.cli.keyboard import keys
+
+        with keys(self.queue.put):
+            yield
+
+    def _greet(self) -> None:
+        hello = self.session.hello
+        if self.interactive:
+            output.say(f"{hello.board} at {self.session.port}; Ctrl-] quits, Ctrl-T opens a menu", dim=True)
+        if not self.session.runs:
+            try:
+                self.session.require_application()
+            except HotflashError as error:
+                self._notice("state", error.message + (f"; {error.hint}" if error.hint else ""))
+        self._lost()
+
+    def _loop(self) -> None:
+        while True:
+            wait = _POLL
+            if self.deadline is not None:
+                wait = min(wait, self.deadline - time.monotonic())
+                if wait <= 0:
+                    self._timed_out()
+                    return
+            try:
+                item = self.queue.get(timeout=wait)
+            except queue.Empty:
+                continue
+            if self._take(item):
+                return
+
+    def _timed_out(self) -> None:
+        if self.until is not None:
+            raise HotflashError(f"no line matched {self.until.pattern!r} in time", hint=self._last_lines())
+        if self.lines is not None:
+            raise HotflashError(f"only {self.shown} of {self.lines} lines came in time", hint=self._last_lines())
+
+    def _last_lines(self) -> str | None:
+        return None if self.shown or self.line else "the application logged nothing meanwhile"
+
+    def _take(self, item: events.Event | Key) -> bool:
+        """Handles one event; true: that is all."""
+        match item:
+            case events.LogText(text=text):
+                return self._log(text)
+            case events.LogDropped(count=count):
+                self._notice(
+                    "dropped", f"{output.plural(count, 'log line')} dropped: the line could not keep up", count
+                )
+            case events.FramesLost(count=count):
+                self._notice("lost", f"{output.plural(count, 'frame')} lost on the way", count)
+            case events.Boot(reason=reason):
+                self._notice("reset", f"the board was reset{f': {reason}' if reason else ''}")
+                with contextlib.suppress(HotflashError):
+                    self.session.device.refresh()
+                self._lost()
+            case events.Plain(text=text):
+                self._notice(
+                    "plain", f"a plain ELF was started; nobody answers from now on{f': {text}' if text else ''}"
+                )
+            case events.Fault():
+                self._fault(item)
+                return not self.interactive
+            case events.LinkDown(reason=reason):
+                self._notice("link-down", f"the port went away ({reason}); waiting for it")
+            case events.LinkUp():
+                self._notice("link-up", "the port is back")
+            case _:
+                return self._key(item.character)
+        return False
+
+    # ---- the log
+
+    def _log(self, text: str) -> bool:
+        text = text.replace("\r\n", "\n")
+        while text:
+            part, newline, text = text.partition("\n")
+            self._text(part)
+            if newline:
+                line = self.line.rstrip("\r")
+                self._end_line()
+                if self.until is not None and self.until.search(line):
+                    return True
+                self.shown += 1
+                if self.lines is not None and self.shown >= self.lines:
+                    return True
+        sys.stdout.flush()
+        return False
+
+    def _text(self, part: str) -> None:
+        shown = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", part)
+        self.line += shown
+        if not self.app.json:
+            sys.stdout.write(shown)
+
+    def _end_line(self) -> None:
+        if self.app.json:
+            output.data_json("log", {"line": self.line.rstrip("\r")})
+        else:
+            sys.stdout.write("\n")
+        sys.stdout.flush()
+        self.line = ""
+
+    # ---- notices
+
+    def _notice(self, kind: str, text: str, count: int | None = None, *, style: str = "yellow") -> None:
+        if self.app.json:
+            output.data_json(kind, {"text": text, **({} if count is None else {"count": count})})
+            sys.stdout.flush()
+            return
+        if self.line and sys.stdout.isatty() and sys.stderr.isatty():
+            sys.stdout.write("\n")  # only for the eye: a notice does not end the application's line
+            sys.stdout.flush()
+        output.say(f"--- {text}", fg=style)
+
+    def _lost(self) -> None:
+        try:
+            lost = self.session.lost()
+        except HotflashError as error:
+            self._notice("edits", f"which edits are live is not known: {error.message}")
+            return
+        sentence = output.lost_edits(lost)
+        if sentence:
+            self._notice("edits", sentence)
+
+    def _fault(self, fault: events.Fault) -> None:
+        from hotflash.session import faults
+
+        names: Names | None = None
+        slots: tuple[Slot, ...] = ()
+        with contextlib.suppress(HotflashError):
+            slots = self.session.device.slots()
+            names = self.session.names()
+        report = faults.decode(fault, names, slots)
+        if self.app.json:
+            output.data_json("fault", report)
+        else:
+            self._notice("fault", report.text, style="red")
+        self.fault = f"the application faulted: {report.cause}, at {report.place}"
+        if self.interactive:
+            output.say("--- it stands still, the monitor answers; Ctrl-T opens the menu", fg="red")
+
+    # ---- the menu
+
+    def _key(self, character: str) -> bool:
+        if character == "\x1d":  # Ctrl-]
+            return True
+        if character == "\x14":  # Ctrl-T
+            output.say(_MENU, fg="cyan")
+            try:
+                return self._menu(self._next_key())
+            except HotflashError as error:
+                output.show_error(error.message, error.hint)
+        return False
+
+    def _next_key(self) -> str:
+        held: list[events.Event] = []
+        try:
+            while True:
+                item = self.queue.get()
+                character = getattr(item, "character", None)
+                if isinstance(character, str):
+                    return character
+                held.append(item)  # type: ignore[arg-type] # what is no key is an event
+        finally:
+            for event in held:
+                self._take(event)
+
+    def _menu(self, choice: str) -> bool:
+        from hotflash.cli.push import push_line
+
+        if choice == "r":
+            self.session.reset()
+            self.fault = None
+        elif choice == "s":
+            report = self.session.status()
+            output.say(
+                f"--- {report.board}, {report.application}, generation {report.generation}, "
+                f"edits: {', '.join(edit.function for edit in report.edits) or 'none'}",
+                fg="cyan",
+            )
+        elif choice == "e":
+            sentence = output.lost_edits(self.session.lost())
+            output.say(f"--- {sentence or 'all edits are live'}", fg="cyan")
+        elif choice == "y":
+            output.say(f"--- {push_line('resync', self.session.resync())}", fg="cyan")
+        elif choice == "b":
+            output.say(f"--- generation {self.session.rollback().generation} live", fg="cyan")
+        return choice in ("q", "\x1d")

@@ -1,0 +1,99 @@
+"""What a fault's registers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hotflash.session.names import Names
+    from hotflash.wire.events import Fault, Registers
+    from hotflash.wire.messages import Slot
+
+# Bits of the Configurable Fault Status Register (ARMv7-M ARM B3.2.15).
+_CFSR = (
+    (0, "MemManage", "instruction fetch from a place that is not executable"),
+    (1, "MemManage", "data access that the memory protection forbids"),
+    (3, "MemManage", "while returning from an exception"),
+    (4, "MemManage", "while entering an exception: the stack has overflowed"),
+    (5, "MemManage", "while saving floating-point state"),
+    (8, "BusFault", "instruction fetch from memory that is not there"),
+    (9, "BusFault", "data access to memory that is not there"),
+    (10, "BusFault", "data access to memory that is not there, some instructions ago"),
+    (11, "BusFault", "while returning from an exception"),
+    (12, "BusFault", "while entering an exception: the stack points nowhere"),
+    (13, "BusFault", "while saving floating-point state"),
+    (16, "UsageFault", "undefined instruction"),
+    (17, "UsageFault", "no Thumb state: a jump to an even address"),
+    (18, "UsageFault", "a return from an exception with a bad value in lr or pc"),
+    (19, "UsageFault", "no such coprocessor: floating point without FPU, or FPU off"),
+    (24, "UsageFault", "unaligned access"),
+    (25, "UsageFault", "division by zero"),
+)
+_MMARVALID = 1 << 7
+_BFARVALID = 1 << 15
+# Bits of the HardFault Status Register (B3.2.16).
+_HFSR_VECTTBL = 1 << 1
+_HFSR_DEBUGEVT = 1 << 31
+_REGISTERS = (*(f"r{number}" for number in range(13)), "sp", "lr", "pc")
+_EXC_RETURN = 0xFF000000
+
+
+@dataclass(frozen=True)
+class FaultReport:
+    """A fault, decoded."""
+
+    cause: str
+    place: str
+    """Function and offset of the faulting instruction; the bare address where nobody knows."""
+    caller: str
+    """The same for the link register; empty where it holds no return address."""
+    registers: dict[str, int]
+
+    @property
+    def text(self) -> str:
+        """The report for people, several lines."""
+        lines = [f"the application faulted: {self.cause}", f"  at {self.place}"]
+        if self.caller:
+            lines.append(f"  lr: {self.caller}")
+        cells = [f"{name:>4} {value:08x}" for name, value in self.registers.items()]
+        lines += ["  " + "  ".join(cells[at : at + 6]) for at in range(0, len(cells), 6)]
+        return "\n".join(lines)
+
+
+def cause(registers: Registers) -> str:
+    """Cause of a fault in words."""
+    reasons = [f"{kind}, {text}" for bit, kind, text in _CFSR if registers.cfsr >> bit & 1]
+    if registers.cfsr & _MMARVALID:
+        reasons.append(f"address {registers.mmfar:#010x}")
+    if registers.cfsr & _BFARVALID:
+        reasons.append(f"address {registers.bfar:#010x}")
+    if registers.hfsr & _HFSR_VECTTBL:
+        reasons.append("HardFault, the vector table could not be read")
+    if registers.hfsr & _HFSR_DEBUGEVT:
+        reasons.append("HardFault, a breakpoint instruction without a debugger")
+    return "; ".join(reasons) or "HardFault"
+
+
+def decode(fault: Fault, names: Names | None, slots: Sequence[Slot]) -> FaultReport:
+    """Names the places of a fault; ``names`` None: none are known."""
+    registers = fault.registers
+    if registers is None:
+        return FaultReport(fault.text or "its report was cut short", "an unknown place", "", {})
+
+    def place(address: int) -> str:
+        named = names.address(address, slots) if names is not None else None
+        return f"{address & ~1:#010x} {named}" if named else f"{address:#010x}"
+
+    link = registers.r[14]
+    shown = dict(zip(_REGISTERS, registers.r, strict=False))
+    shown |= {"xpsr": registers.xpsr, "cfsr": registers.cfsr, "hfsr": registers.hfsr}
+    return FaultReport(
+        cause=cause(registers),
+        place=place(registers.r[15]),
+        # A return address is attributed by the call before it, which may be the last instruction of a function.
+        caller="" if link >= _EXC_RETURN or not link & 1 else place(link - 2),
+        registers=shown,
+    )

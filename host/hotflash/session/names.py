@@ -1,0 +1,142 @@
+"""Names for what the device only knows as numbers: idents, hooks and addresses."""
+
+from __future__ import annotations
+
+import zlib
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from hotflash.wire.messages import SlotFlag, SlotKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from hotflash.elf.firmware import Firmware
+    from hotflash.elf.object import ObjectFile
+    from hotflash.journal import Journal
+    from hotflash.wire.messages import Slot
+
+
+def global_ident(name: str) -> int:
+    """Ident of a global function or variable (docs/SPEC.md, Identities)."""
+    return zlib.crc32(name.encode())
+
+
+def local_ident(unit: str, name: str) -> int:
+    """Ident of a local function or variable."""
+    return zlib.crc32(f"{unit}\0{name}".encode())
+
+
+class Named(NamedTuple):
+    """A function by name; the unit is empty where it does not matter or nobody knows."""
+
+    function: str
+    unit: str
+
+
+class Names:
+    """Looks names up in the firmware's ELF, the journal, and the objects at hand."""
+
+    def __init__(
+        self,
+        firmware: Firmware | None,
+        journal: Journal | None = None,
+        objects: Iterable[ObjectFile] = (),
+    ) -> None:
+        self.firmware = firmware
+        self.journal = journal
+        self._objects = tuple(objects)
+
+    @cached_property
+    def _by_ident(self) -> dict[int, Named]:
+        found: dict[int, Named] = {}
+        for obj in self._objects:
+            for ident, name in defined_functions(obj).items():
+                found.setdefault(ident, Named(name, obj.unit))
+        if self.journal is not None:
+            journal = self.journal
+            for entry in (*journal.live, *journal.pending, *journal.previous, *journal.lost):
+                for edit in entry.edits:
+                    found.setdefault(edit.ident, Named(edit.function, entry.unit))
+        if self.firmware is not None:
+            for symbol in (*self.firmware.functions, *self.firmware.variables):
+                if symbol.bind == "local":
+                    found.setdefault(local_ident(symbol.unit, symbol.name), Named(symbol.name, symbol.unit))
+                else:
+                    found.setdefault(global_ident(symbol.name), Named(symbol.name, ""))
+        return found
+
+    @cached_property
+    def _by_hook(self) -> dict[int, Named]:
+        if self.firmware is None:
+            return {}
+        return {site.hook: Named(site.name, site.unit) for site in self.firmware.sites}
+
+    def slot(self, slot: Slot) -> Named:
+        """The function or variable that a slot holds a version of."""
+        if slot.kind == SlotKind.LIST:
+            return Named("", "")
+        if slot.hook:
+            named = self._by_hook.get(slot.hook - 1)
+            if named is not None:
+                return named
+        if slot.ident:
+            return self._by_ident.get(slot.ident, Named("", ""))
+        return Named("", "")
+
+    def address(self, address: int, slots: Sequence[Slot] = ()) -> str | None:
+        """``function+offset`` for an address in the base image or in a slot, None for anything else."""
+        address &= ~1
+        for slot in slots:
+            if slot.kind in (SlotKind.CODE, SlotKind.STUB) and slot.address <= address < slot.address + slot.length:
+                name = self.slot(slot).function or f"slot {slot.handle}"
+                offset = address - slot.address
+                place = f"{name}+{offset:#x}" if offset else name
+                return f"{place} (generation {slot.generation})"
+        if self.firmware is not None:
+            near = self.firmware.symbols_near(address)
+            if near is not None:
+                symbol, offset = near
+                unit = f" ({symbol.unit})" if symbol.unit else ""
+                return f"{symbol.name}+{offset:#x}{unit}" if offset else f"{symbol.name}{unit}"
+        return None
+
+    def function_at(self, address: int, slots: Sequence[Slot] = ()) -> str | None:
+        """Name alone of the function that an address belongs to."""
+        named = self.address(address, slots)
+        return None if named is None else named.partition("+")[0].partition(" ")[0]
+
+
+def holders(slot: Slot, names: Names) -> tuple[str, ...]:
+    """Who holds a slot, in words."""
+    known = 0
+    words = []
+    if slot.flags & SlotFlag.BOUND:
+        known += 1
+        named = names.slot(slot).function
+        words.append(f"hook of {named}" if named else "hook")
+    if slot.flags & SlotFlag.UNDO:
+        known += 1
+        words.append("undo record")
+    if slot.flags & SlotFlag.OPEN:
+        known += 1
+        words.append("open transaction")
+    if slot.refs > known:
+        words.append("slots that use it" if not known else "other references")
+    if slot.flags & SlotFlag.FRAME:
+        words.append("frame")
+    return tuple(words)
+
+
+def defined_functions(obj: ObjectFile) -> dict[int, str]:
+    """Idents and names of the functions that an object defines."""
+    from hotflash.elf import format as elf
+
+    found = {}
+    for symbol in obj.symbols:
+        if symbol.kind == elf.STT_FUNC and symbol.section != elf.SHN_UNDEF and symbol.name:
+            if symbol.bind == elf.STB_LOCAL:
+                found[local_ident(symbol.unit or obj.unit, symbol.name)] = symbol.name
+            else:
+                found[global_ident(symbol.name)] = symbol.name
+    return found

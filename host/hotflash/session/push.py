@@ -1,0 +1,302 @@
+"""Pushing, sending again, and rolling back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hotflash.elf.object import ObjectFile
+from hotflash.errors import FitError, FramesError, HotflashError, UsageError
+from hotflash.journal import Edit, Journal, Pushed, UnitEdits
+from hotflash.session.core import edits_of, heap_listing
+from hotflash.session.names import Names, defined_functions, global_ident, local_ident
+from hotflash.session.results import FunctionChange, PushReport, RollbackReport, Stages
+from hotflash.settings import MODES
+from hotflash.wire.messages import BeginRequest, CommitMode, SlotKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hotflash.link import Change, Linked, Plan
+    from hotflash.session.core import Session
+    from hotflash.wire.messages import Grant
+
+_KIND = 0x7F
+"""Bits of a request's kind that are the kind (docs/SPEC.md, SlotRequest)."""
+
+
+def push(
+    session: Session,
+    objects: Sequence[str | Path],
+    *,
+    mode: str | None,
+    deadline: float | None,
+    progress: Callable[[int, int], None] | None,
+) -> PushReport:
+    """See :meth:`Session.push`."""
+    if not objects:
+        raise UsageError("no object files to push")
+    session.require_application()
+    loaded = [(_parse(path), _read(path)) for path in dict.fromkeys(Path(entry) for entry in objects)]
+    return _transact(session, loaded, mode=mode, deadline=deadline, progress=progress)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read: {error.strerror or error}") from None
+
+
+def _parse(path: Path) -> ObjectFile:
+    return ObjectFile.parse(_read(path), str(path))
+
+
+def resync(
+    session: Session,
+    *,
+    mode: str | None,
+    deadline: float | None,
+    progress: Callable[[int, int], None] | None,
+) -> PushReport:
+    """See :meth:`Session.resync`."""
+    session.require_application()
+    slots = session.device.slots()
+    journal = session.observe(slots)
+    entries = {entry.object: entry for entry in (*journal.live, *journal.lost)}
+    loaded = []
+    for name, entry in entries.items():
+        path = session.store.object_path(session.hello.build_id, name)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise HotflashError(
+                f"{path}: the stored copy of {entry.source} cannot be read: {error.strerror or error}",
+                hint=f"push it again: `hotflash push {entry.source}`",
+            ) from None
+        loaded.append((ObjectFile.parse(data, entry.source), data))
+    if not loaded:
+        hello = session.hello
+        return PushReport(
+            state="unchanged",
+            objects=(),
+            changes=(),
+            unchanged=0,
+            size=0,
+            generation=hello.generation,
+            mode=_mode(session, mode, 0),
+            masked=0,
+            wire_tx=0,
+            wire_rx=0,
+            milliseconds=Stages(),
+            notes=("no edits are known for this build",),
+            lost=(),
+        )
+    return _transact(session, loaded, mode=mode, deadline=deadline, progress=progress)
+
+
+def _mode(session: Session, mode: str | None, replaced: int) -> str:
+    mode = mode or session.settings.mode
+    if mode not in MODES:
+        raise UsageError(f"commit mode '{mode}' is none of {', '.join(MODES)}")
+    if mode == "auto":
+        return "safe" if replaced > 1 else "now"
+    return mode
+
+
+def _transact(
+    session: Session,
+    loaded: Sequence[tuple[ObjectFile, bytes]],
+    *,
+    mode: str | None,
+    deadline: float | None,
+    progress: Callable[[int, int], None] | None,
+) -> PushReport:
+    from hotflash.link import plan as make_plan
+
+    objects = [obj for obj, _ in loaded]
+    started = time.perf_counter()
+    live = session.device.live()
+    firmware = session.firmware
+    read_ms = (time.perf_counter() - started) * 1e3
+    journal = session.observe(live.slots)
+
+    started = time.perf_counter()
+    plan = make_plan(objects, firmware, live)
+    link_ms = (time.perf_counter() - started) * 1e3
+    changes = tuple(_change(change) for change in plan.changes)
+    replaced = sum(change.action != "new" for change in changes)
+    chosen = _mode(session, mode, replaced)
+    store, build_id = session.store, live.hello.build_id
+    report = PushReport(
+        state="unchanged",
+        objects=tuple(obj.name for obj in objects),
+        changes=changes,
+        unchanged=plan.unchanged,
+        size=0,
+        generation=live.hello.generation,
+        mode=chosen,
+        masked=0,
+        wire_tx=0,
+        wire_rx=0,
+        milliseconds=Stages(read=read_ms, link=link_ms),
+        notes=tuple(plan.notes),
+        lost=(),
+    )
+    pushed = [_pushed(obj, store.add_object(build_id, data), plan) for obj, data in loaded]
+    if plan.empty:
+        # That the object is what runs is an answer, too: it settles edits that a reset took.
+        with store.locked():
+            journal = session.load_journal()
+            journal.settle(pushed)
+            store.save_journal(build_id, journal)
+        return replace(report, lost=edits_of(journal.lost))
+    with store.locked():
+        journal = session.load_journal()
+        journal.prepare(pushed)
+        store.save_journal(build_id, journal)
+
+    linked: list[Linked] = []
+    spent = 0.0
+
+    def link(grants: Sequence[Grant]) -> Linked:
+        nonlocal spent
+        begin = time.perf_counter()
+        linked[:] = [plan.link(grants)]
+        spent += (time.perf_counter() - begin) * 1e3
+        return linked[0]
+
+    begin = BeginRequest(
+        generation=live.hello.generation,
+        build_tag=int.from_bytes(build_id[:4], "little"),
+        flags=0,
+        pairs=plan.pair_count,
+        slots=tuple(plan.requests),
+    )
+    limit = session.settings.deadline if deadline is None else deadline
+    try:
+        result = session.device.push(
+            begin,
+            link,
+            mode=CommitMode.SAFE if chosen == "safe" else CommitMode.NOW,
+            deadline=limit,
+            progress=progress,
+        )
+    except FramesError as error:
+        raise _in_the_way(session, error, objects, limit) from error
+    except FitError as error:
+        listing = heap_listing(session)
+        raise FitError(
+            f"{error.message}; {listing}" if listing else error.message,
+            hint=error.hint or "`hotflash gc` frees what nothing uses any more, `hotflash rollback --base` all edits",
+        ) from error
+    with store.locked():
+        journal = session.load_journal()
+        journal.commit(pushed, result.generation)
+        store.save_journal(build_id, journal)
+    stages = result.milliseconds
+    return replace(
+        report,
+        state="live",
+        size=len(linked[0].image),
+        generation=result.generation,
+        masked=result.masked,
+        wire_tx=result.wire_tx,
+        wire_rx=result.wire_rx,
+        milliseconds=Stages(
+            read=read_ms, link=link_ms + spent, wire=stages.get("wire", 0.0), commit=stages.get("commit", 0.0)
+        ),
+        lost=edits_of(journal.lost),
+    )
+
+
+def _change(change: Change) -> FunctionChange:
+    return FunctionChange(change.function, change.unit, change.action, change.size, change.reason)
+
+
+def _idents(function: str, unit: str) -> tuple[int, int]:
+    return local_ident(unit, function), global_ident(function)
+
+
+def _pushed(obj: ObjectFile, name: str, plan: Plan) -> Pushed:
+    """What the plan does with one object's unit, for the journal."""
+    defined = defined_functions(obj)
+    by_ident = {request.ident: request for request in plan.requests if request.kind & _KIND == SlotKind.CODE}
+    edits, reverted = [], set()
+    for change in plan.changes:
+        for ident in _idents(change.function, change.unit or obj.unit):
+            if ident not in defined:
+                continue
+            if change.action == "revert":
+                reverted.add(ident)
+            elif ident in by_ident:
+                edits.append(Edit(change.function, ident, by_ident[ident].hash))
+            break
+    return Pushed(obj.unit, name, obj.name, frozenset(defined), tuple(edits), frozenset(reverted))
+
+
+def _in_the_way(session: Session, error: FramesError, objects: Sequence[ObjectFile], deadline: float) -> FramesError:
+    frames = error.frames
+    if not frames:
+        return error
+    slots = session.device.slots()
+    names = Names(session.firmware, session.load_journal(), objects)
+    found: dict[str, list[str]] = {}
+    for address, stack in frames:
+        place = names.address(address, slots) or f"{address:#010x}"
+        function = names.function_at(address, slots) or place
+        where = _register(stack) if stack <= 16 else f"return address on the stack at {stack:#010x}"
+        found.setdefault(function, []).append(f"{place}, {where}")
+    who = "; ".join(f"{function} ({' and '.join(places)})" for function, places in found.items())
+    many = len(found) > 1
+    return FramesError(
+        f"not safe within {deadline:g} s: {who} {'are' if many else 'is'} running and would be replaced; "
+        "nothing was changed",
+        hint="wait longer with --deadline, or let old calls finish in the old code with --mode now",
+    )
+
+
+def _register(number: int) -> str:
+    return {13: "in sp", 14: "in lr", 15: "now"}.get(number, f"in r{number}")
+
+
+def rollback(session: Session, *, base: bool) -> RollbackReport:
+    """See :meth:`Session.rollback`."""
+    session.require_application()
+    session.observe(session.device.slots())
+    result = session.device.rollback(base=base)
+    session.device.refresh()
+    journal = session.observe(session.device.slots())
+    if base:
+        # The base image was asked for: what a reset took earlier is not missed any more.
+        with session.store.locked():
+            journal.lost = []
+            session.store.save_journal(session.hello.build_id, journal)
+    return RollbackReport(generation=result.generation, masked=result.masked, edits=edits_of(journal.live))
+
+
+def rebuild_journal(session: Session) -> tuple[Journal, int]:
+    """Finds the edits of a damaged journal again by planning the stored objects against the base image.
+
+    Returns the journal, everything in it still to be observed, and the number of edits.
+    """
+    from hotflash.link import plan as make_plan
+    from hotflash.live import LiveState
+
+    journal = Journal()
+    hello = session.hello
+    firmware = session.firmware_or_none
+    if firmware is None:
+        return journal, 0
+    for path in session.store.objects(hello.build_id):
+        try:
+            obj = ObjectFile.parse(path.read_bytes(), path.name)
+            plan = make_plan([obj], firmware, LiveState(hello))
+        except (HotflashError, OSError):
+            continue
+        entry = _pushed(obj, path.stem, plan)
+        if entry.edits:
+            journal.pending.append(UnitEdits(obj.unit, path.stem, obj.name, 0, entry.edits))
+    return journal, sum(len(entry.edits) for entry in journal.pending)

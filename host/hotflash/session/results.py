@@ -1,0 +1,247 @@
+"""What the operations of a session return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FunctionChange:
+    """What a push does with one function."""
+
+    function: str
+    unit: str
+    action: str
+    """``replace``, ``revert`` (back to the base image) or ``new``."""
+    size: int
+    """Bytes of the new version; 0 for a revert."""
+    reason: str
+    """Why, for people; may be empty."""
+
+
+@dataclass(frozen=True)
+class LostEdit:
+    """An edit that was live and is not any more."""
+
+    function: str
+    unit: str
+    source: str
+    """Object that it was pushed from."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """How long each stage took, in milliseconds."""
+
+    read: float = 0.0
+    """Asking the device what it runs, reading ELF and objects."""
+    link: float = 0.0
+    wire: float = 0.0
+    commit: float = 0.0
+
+
+@dataclass(frozen=True)
+class PushReport:
+    """The answer to a push."""
+
+    state: str
+    """``live`` or ``unchanged``."""
+    objects: tuple[str, ...]
+    changes: tuple[FunctionChange, ...]
+    unchanged: int
+    """Functions of the objects that are live as they are."""
+    size: int
+    """Linked bytes: what was sent as code and data."""
+    generation: int
+    """The live generation."""
+    mode: str
+    """``now`` or ``safe``."""
+    masked: int
+    """Instructions that the device executed with interrupts masked."""
+    wire_tx: int
+    """Bytes sent, framing included."""
+    wire_rx: int
+    """Bytes received, framing included, while pushing."""
+    milliseconds: Stages
+    notes: tuple[str, ...]
+    lost: tuple[LostEdit, ...]
+    """Edits that a reset of the board took and that are still not live."""
+
+
+@dataclass(frozen=True)
+class FlashReport:
+    """The answer to a programmed image."""
+
+    board: str
+    build_id: bytes
+    elf: str
+    size: int
+    """Bytes of the image."""
+    hooks: int
+    """Patch points."""
+    milliseconds: float
+    dropped_edits: tuple[LostEdit, ...]
+    """Edits that were live before."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written for other programmers."""
+
+    path: str
+    format: str
+    board: str
+    build_id: bytes
+    base: int
+    """Address of the image's first byte."""
+    size: int
+    """Bytes of the application image."""
+    with_bootloader: bool
+
+
+@dataclass(frozen=True)
+class Heap:
+    """A heap of the device."""
+
+    name: str
+    base: int
+    size: int
+    """Bytes."""
+    free: int
+    """Bytes."""
+
+    @property
+    def used(self) -> int:
+        """Bytes."""
+        return self.size - self.free
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """What the device says of itself, with what the project knows."""
+
+    port: str
+    board: str
+    monitor: str
+    """Version of the bootloader."""
+    wire: int
+    """Version of the wire protocol."""
+    abi: str
+    core: str
+    application: str
+    """``running``, ``waiting`` (the bootloader waits for `flash`), ``plain`` or ``none``."""
+    build_id: bytes
+    elf: str
+    """Path that the build was flashed from; empty: the store does not know the build."""
+    generation: int
+    undo: bool
+    """Whether there is a generation to go back to."""
+    boot_count: int
+    uptime: float
+    """Seconds, wraps after 71 minutes."""
+    heaps: tuple[Heap, ...]
+    hooks_bound: int
+    hooks: int
+    hook_capacity: int
+    edits: tuple[LostEdit, ...]
+    """Edits that are live."""
+    lost: tuple[LostEdit, ...]
+    counters: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SlotReport:
+    """One slot of the code heap."""
+
+    handle: int
+    kind: str
+    function: str
+    """Empty where nobody knows."""
+    unit: str
+    address: int
+    size: int
+    """Bytes of payload."""
+    generation: int
+    references: int
+    held_by: tuple[str, ...]
+    """In words: hook, undo record, frame, open transaction, other slots; nothing: free to go."""
+    hash: str
+
+
+@dataclass(frozen=True)
+class SlotsReport:
+    """All slots."""
+
+    generation: int
+    slots: tuple[SlotReport, ...]
+    heap: Heap
+
+
+@dataclass(frozen=True)
+class RollbackReport:
+    """The answer to a rollback."""
+
+    generation: int
+    masked: int
+    edits: tuple[LostEdit, ...]
+    """What is live now."""
+
+
+@dataclass(frozen=True)
+class GcReport:
+    """What the masked collection freed."""
+
+    freed: int
+    """Slots."""
+    bytes: int
+    stall_us: int
+    """Microseconds with interrupts masked."""
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """A value that was read."""
+
+    name: str
+    address: int
+    length: int
+    """Bytes."""
+    type: str
+    """C name; empty for plain memory."""
+    data: bytes
+    text: str
+    """For people."""
+    value: Any
+    """For programs: numbers, texts, lists, objects by field."""
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """A value that was written."""
+
+    name: str
+    address: int
+    type: str
+    old: str
+    new: str
+
+
+def to_json(value: Any) -> Any:
+    """Makes a report fit for :func:`json.dumps`: bytes become hexadecimal."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, tuple | list | set | frozenset):
+        return [to_json(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
