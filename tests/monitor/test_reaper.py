@@ -1,0 +1,213 @@
+"""Frames: a slot lives as long as a word may point into it; a safe commit waits for the functions it replaces."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import pytest
+
+from hotflash.wire import messages as m
+from hotflash.wire.codec import Reader
+
+from . import invariants
+from .board import REGS, Context
+from .client import Client, New
+
+FUNCTION = New(bytes(range(100)), hook=3)
+
+
+def _age(client: Client) -> None:
+    """Pushes until neither hook nor undo record holds the first version."""
+    for i in range(3):
+        client.push([replace(FUNCTION, data=bytes([i]) * 60)])
+
+
+def _word(client: Client, address: int, value: int) -> None:
+    client.board.poke(address, struct.pack("<I", value))
+
+
+@pytest.mark.parametrize("register", REGS)
+def test_a_register_holds_a_slot(client: Client, register: str) -> None:
+    (grant,), _ = client.push([FUNCTION])
+    client.board.context(Context({register: grant.address + 20}))
+    _age(client)
+    slots = {slot.handle: slot for slot in client.slots()}
+    assert grant.handle in slots
+    assert slots[grant.handle].flags & m.SlotFlag.FRAME
+    assert not slots[grant.handle].flags & m.SlotFlag.BOUND
+    client.board.context(Context())
+    assert grant.handle not in invariants.check(client)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 40, 99, 100])
+@pytest.mark.parametrize("place", ["main", "process", "elsewhere"])
+def test_a_word_in_ram_holds_a_slot(client: Client, place: str, offset: int) -> None:
+    """Stacks, jmp_bufs, and stacks of an RTOS that the monitor was not told of. Offset 100 is the return address of
+    a call that is the body's last instruction."""
+    where = client.board.map
+    top = where.ram_base + where.ram_size
+    main, process = (top - 256, top), (where.ram_base + 0x800, where.ram_base + 0xA00)
+    (grant,), _ = client.push([FUNCTION])
+    client.board.context(Context({"sp": main[0]}, main, process))
+    address = {"main": main[1] - 4, "process": process[0], "elsewhere": where.ram_base + 4}[place]
+    _word(client, address, grant.address + offset)
+    _age(client)
+    assert grant.handle in {slot.handle for slot in client.slots()}
+    _word(client, address, 0)
+    assert grant.handle not in invariants.check(client)
+
+
+def test_dead_stack_is_no_frame(client: Client) -> None:
+    """What lies below a known stack's pointer was left by calls that have returned; RAM that is nobody's stack is
+    scanned, so the dead part counts conservatively there and may keep the slot, but never a live one frees."""
+    where = client.board.map
+    top = where.ram_base + where.ram_size
+    (grant,), _ = client.push([FUNCTION])
+    client.board.context(Context({"sp": top - 64}, (top - 64, top)))
+    _word(client, top - 64, grant.address + 8)
+    _age(client)
+    assert grant.handle in {slot.handle for slot in client.slots()}
+
+
+def test_pointers_before_and_behind_a_slot_hold_nothing(client: Client) -> None:
+    where = client.board.map
+    (grant,), _ = client.push([FUNCTION])
+    _word(client, where.ram_base + 8, grant.address - 36)
+    _word(client, where.ram_base + 12, where.heap_base + where.heap_size)
+    _word(client, where.ram_base + 16, where.heap_base - 4)
+    _age(client)
+    assert grant.handle not in invariants.check(client)
+
+
+def test_a_frame_holds_what_the_slot_uses(client: Client) -> None:
+    (grant, constant), _ = client.push([replace(FUNCTION, deps=(2,)), New(b"text", m.SlotKind.CONST)])
+    client.board.context(Context({"pc": grant.address + 4}))
+    _age(client)
+    client.do(m.GcRequest())
+    slots = invariants.check(client)
+    assert {grant.handle, constant.handle} <= slots.keys()
+    client.board.context(Context())
+    client.slots()
+    client.do(m.GcRequest())
+    assert not {grant.handle, constant.handle} & invariants.check(client).keys()
+
+
+def test_many_pushes_while_a_frame_stays(client: Client) -> None:
+    (first,), _ = client.push([FUNCTION])
+    client.board.context(Context({"lr": first.address + 31}))
+    for i in range(200):
+        client.push([replace(FUNCTION, data=bytes([i]) * 100)])
+    slots = invariants.check(client)
+    assert first.handle in slots
+    assert slots[first.handle].data == FUNCTION.data
+    assert len(slots) <= 1 + 3
+
+
+# ------------------------------------------------------------------------------------------- safe
+
+
+def _try(client: Client, transaction_ranges: tuple[m.Range, ...] = (), hook: int = 3) -> tuple[m.Status, m.CommitReply]:
+    generation = client.hello().generation
+    transaction = client.transaction(
+        [New(b"\x77" * 64, hook=hook), New(b"\x78" * 64, hook=10)],
+        generation=generation,
+        mode=m.CommitMode.SAFE,
+        ranges=transaction_ranges,
+    )
+    client.begin(transaction)
+    reply = client.finish(transaction)
+    commit = transaction.commit
+    if reply.status is m.Status.E_FRAMES:
+        # The transaction is still open: when the frames are gone, the same commit is taken.
+        client.board.context(Context())
+        client.board.poke(client.board.map.ram_base, bytes(client.board.map.ram_size))
+        again = client.ask(commit)
+        assert again.status is m.Status.OK
+        assert client.hello().generation == generation + 1
+        invariants.check(client)
+    return reply.status, m.CommitReply.unpack(Reader(reply.body))
+
+
+@pytest.mark.parametrize("register", ["pc", "lr"])
+def test_a_safe_commit_names_the_register(client: Client, register: str) -> None:
+    (grant,), _ = client.push([FUNCTION])
+    client.board.context(Context({register: grant.address + 21}))
+    table = client.table()
+    status, reply = _try(client)
+    assert status is m.Status.E_FRAMES
+    assert client.table() != table  # taken at the second try
+    assert len(reply.frames) == 1
+    assert reply.frames[0].where == REGS.index(register)
+    assert (grant.address <= reply.frames[0].address & ~1) and (reply.frames[0].address < grant.address + 100)
+
+
+def test_a_safe_commit_names_stack_words(client: Client) -> None:
+    where = client.board.map
+    top = where.ram_base + where.ram_size
+    (grant,), _ = client.push([FUNCTION])
+    client.board.context(Context({"sp": top - 128}, (top - 128, top)))
+    for offset in (8, 64):
+        _word(client, top - offset, grant.address + 31)
+    status, reply = _try(client)
+    assert status is m.Status.E_FRAMES
+    assert {frame.where for frame in reply.frames} == {top - 8, top - 64}
+
+
+def test_at_most_eight_frames_are_named(client: Client) -> None:
+    where = client.board.map
+    top = where.ram_base + where.ram_size
+    (grant,), _ = client.push([FUNCTION])
+    client.board.context(Context({"sp": top - 128}, (top - 128, top)))
+    for offset in range(4, 128, 4):
+        _word(client, top - offset, grant.address + 31)
+    status, reply = _try(client)
+    assert status is m.Status.E_FRAMES
+    assert len(reply.frames) == 8
+
+
+def test_frames_in_the_base_image(client: Client) -> None:
+    assert client.app is not None
+    address, length = client.app.body(3)
+    client.board.context(Context({"lr": address + 13}))
+    assert _try(client, (m.Range(address, length),))[0] is m.Status.E_FRAMES
+
+
+def test_a_return_address_behind_the_last_call(client: Client) -> None:
+    """A call of a noreturn function may be a body's last instruction: the address behind it belongs to that body, and
+    the first address of a body belongs to what lies before."""
+    assert client.app is not None
+    address, length = client.app.body(3)
+    client.board.context(Context({"lr": address + length + 1}))
+    assert _try(client, (m.Range(address, length),))[0] is m.Status.E_FRAMES
+    client.board.context(Context({"lr": address + 1}))
+    assert _try(client, (m.Range(address, length),))[0] is m.Status.OK
+
+
+def test_frames_of_other_functions_do_not_matter(client: Client) -> None:
+    where = client.board.map
+    assert client.app is not None
+    top = where.ram_base + where.ram_size
+    address, length = client.app.body(3)
+    other, _ = client.app.body(4)
+    (grant,), _ = client.push([New(bytes(100), hook=5)])
+    client.board.context(Context({"pc": other + 4, "lr": grant.address + 21, "sp": top - 64}, (top - 64, top)))
+    _word(client, top - 8, other + 9)
+    assert _try(client, (m.Range(address, length),))[0] is m.Status.OK
+
+
+def test_an_older_version_that_still_runs_is_in_the_way(client: Client) -> None:
+    """The function's first version has a frame, the second is bound: replacing it safely waits for both."""
+    (first,), _ = client.push([FUNCTION])
+    client.board.context(Context({"lr": first.address + 21}))
+    client.push([replace(FUNCTION, data=bytes(80))])
+    status, reply = _try(client)
+    assert status is m.Status.E_FRAMES
+    assert reply.frames[0].address - first.address in (18, 19, 20, 21)
+
+
+def test_now_does_not_ask_for_frames(client: Client) -> None:
+    (grant,), _ = client.push([FUNCTION])
+    client.board.context(Context({"pc": grant.address + 20}))
+    _, reply = client.push([replace(FUNCTION, data=bytes(50))], mode=m.CommitMode.NOW)
+    assert reply.generation == 2

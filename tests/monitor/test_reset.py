@@ -1,0 +1,122 @@
+"""Power that fails at any step, and hosts that die at any byte: the old generation or the new one."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from hotflash.wire import messages as m
+
+from . import invariants
+from .board import Step
+from .client import Client, New, Transaction, request_frame
+
+OLD = New(b"\x11" * 90, hook=3)
+PUSH = [New(b"\x22" * 120, hook=3, deps=(4,)), New(b"\x33" * 61, hook=7), New(b"shared", m.SlotKind.CONST)]
+
+
+def _frames(client: Client, transaction: Transaction) -> list[bytes]:
+    writes = client.writes(transaction.image, 100)
+    return [
+        request_frame(1, transaction.begin),
+        *(request_frame(2 + i, write) for i, write in enumerate(writes)),
+        request_frame(90, transaction.commit),
+    ]
+
+
+def _steps(client: Client, kind: Step) -> int:
+    """How many steps of a kind the push takes."""
+    client.board.reset(power=True)
+    client.drain()
+    client.push([OLD])
+    before = client.board.counters().steps[kind]
+    for piece in _frames(client, client.transaction(PUSH, generation=1)):
+        client.raw(piece)
+    return client.board.counters().steps[kind] - before
+
+
+@pytest.mark.parametrize("kind", [Step.HEAP_WRITE, Step.SWAP, Step.MASK, Step.HANDLER, Step.TX, Step.RX])
+def test_power_fails_at_every_step_of_a_push(client: Client, kind: Step) -> None:
+    assert client.app is not None
+    steps = _steps(client, kind)
+    assert steps > 0
+    # Between two bytes nothing happens but a byte being put away: a tenth of those is enough.
+    for at in range(1, steps + 1, 11 if kind in (Step.RX, Step.TX) else 1):
+        client.board.reset(power=True)
+        client.drain()
+        client.push([OLD])
+        frames = _frames(client, client.transaction(PUSH, generation=1))
+        resets = client.board.resets
+        client.board.cut(at, kind)
+        for piece in frames:
+            client.raw(piece)
+            if client.board.resets != resets:
+                break
+        assert client.board.resets == resets + 1, f"{kind.name} {at} of {steps} was not reached"
+        client.frames.clear()
+        client.bad = 0  # the frame that the cut left half sent
+        client.raw(b"\0")
+        hello = client.hello()
+        assert (hello.generation, hello.heap_free) == (0, hello.heap_size)
+        assert client.table()[: len(client.app.initial)] == client.app.initial
+        client.bad = 0
+        invariants.check(client)
+    client.push(PUSH)
+    invariants.check(client)
+
+
+def test_a_host_that_dies_at_any_byte_leaves_old_or_new(client: Client) -> None:
+    client.push([OLD])
+    total = b"".join(_frames(client, client.transaction(PUSH, generation=1)))
+    for length in range(0, len(total) + 1, 7):
+        client.board.reset()
+        client.drain()
+        client.push([OLD])
+        old = client.table()
+        client.raw(total[:length])
+        client.raw(b"\0")
+        generation = client.hello().generation
+        if length < len(total):
+            assert generation == 1
+            assert client.table() == old
+        # Another host comes along; the transaction has been silent long enough.
+        client.board.advance(5_100_000)
+        client.push([replace(OLD, data=b"\x44" * 50)])
+        client.bad = 0
+        invariants.check(client)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lost_frames_are_sent_again(client: Client, seed: int) -> None:
+    """Any frame may be lost: repeating it with its seq brings the push to its end, once."""
+    print("seed", seed)
+    rng = random.Random(seed)
+    for generation in range(12):
+        transaction = client.transaction([replace(new, data=rng.randbytes(len(new.data))) for new in PUSH], generation=generation)
+        for piece in _frames(client, transaction):
+            while True:
+                fate = rng.random()
+                if fate < 0.2:  # the request is lost
+                    damaged = bytearray(piece)
+                    damaged[len(piece) // 2] ^= 0x40
+                    assert client.raw(bytes(damaged)) == []
+                    continue
+                (reply,) = client.raw(piece)
+                if fate < 0.4:  # the reply is lost
+                    continue
+                assert reply.status is m.Status.OK, reply
+                break
+        assert client.hello().generation == generation + 1
+        invariants.check(client)
+
+
+def test_boots_are_counted_while_power_lasts(client: Client) -> None:
+    first = client.hello().boot_count
+    client.board.reset()
+    client.drain()
+    assert client.hello().boot_count == first + 1
+    client.board.reset(power=True)
+    client.drain()
+    assert client.hello().boot_count <= 1
