@@ -1,0 +1,238 @@
+/* Private to the monitor: its state, and what its modules offer each other. */
+#ifndef HF_STATE_H
+#define HF_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "hf_arch.h"
+#include "hf_board.h"
+#include "hf_image.h"
+#include "hf_messages.h"
+#include "hf_monitor.h"
+
+#define HF_VERSION "0.1.0"
+#define HF_ABI 0x00010000u
+#define HF_TXN_TIMEOUT_US 5000000u
+
+/* Replies that the cache keeps as bytes; a Begin's grants are rebuilt from its list instead. A
+ * Commit's with eight frames is the longest: 1 + 5 + 5 + 1 + 64. */
+#define HF_CACHE_BYTES 96u
+/* A cached reply is forgotten after that many other requests, before sequence numbers come round. */
+#define HF_CACHE_AGE 128u
+
+/* All that the monitor knows between two runs of its handler, checksummed (state.c). What its
+ * interrupts change lives with them (frame.c, log.c). */
+struct hf_state {
+    /* the application */
+    uint32_t app; /* HF_HELLO_APP_* */
+    uint32_t header; /* its header's address; 0: none */
+    uint32_t vectors;
+    uint32_t ram_start, ram_end;
+    uint32_t hook_count, hook_capacity, hook_init;
+    uint32_t hello; /* Hellos since boot */
+    uint32_t parked; /* the application faulted and stands still */
+    uint32_t lost; /* the state was trampled: only Hello, Status and Reset work */
+
+    /* code */
+    uint32_t generation;
+    uint32_t undo; /* block of the undo record; 0: none */
+    uint32_t txn; /* block of the open transaction's list; 0: none open */
+    uint32_t txn_pairs; /* what its payload was dimensioned for */
+    uint32_t txn_crc; /* CRC register over the Begin request */
+    uint32_t txn_seen; /* micros() of its last request */
+
+    /* programming */
+    uint32_t flash_open; /* FlashBegin was done */
+    uint32_t flash_mark; /* offset of the valid mark */
+    uint32_t reset; /* 1 + mode: reset when the reply has left */
+
+    /* counters of Status */
+    uint32_t rx_bad, commits, masked_last, masked_max, scan_words, scan_us, drift;
+
+    /* the cached reply */
+    uint32_t cache_crc;
+    uint32_t cache_age; /* requests since; HF_CACHE_AGE: nothing cached */
+    uint16_t cache_length;
+    uint8_t cache_seq;
+    uint8_t cache_op;
+    uint8_t cache[HF_CACHE_BYTES];
+
+    uint8_t log_seq, fault_seq;
+    uint16_t padding;
+
+    uint32_t check; /* last: over all words before */
+};
+
+extern struct hf_state hf_state;
+
+/* state.c */
+void hf_state_seal(void);
+bool hf_state_sound(void);
+void hf_state_lose(void);
+
+/* crc.c: CRC-32 (SPEC, Frames). Start with HF_CRC_INIT, end with ~. */
+#define HF_CRC_INIT 0xFFFFFFFFu
+uint32_t hf_crc_update(uint32_t crc, const uint8_t *data, uint32_t length);
+uint32_t hf_crc_erased(uint32_t crc, uint32_t length); /* as if `length` bytes of 0xFF */
+
+/* frame.c */
+void hf_frame_init(void);
+bool hf_frame_next(const uint8_t **frame, uint32_t *length); /* channel, seq, body; CRC checked */
+uint32_t hf_frame_overrun(void);
+bool hf_tx_begin(struct hf_writer *w, uint8_t channel, uint8_t seq); /* false: no buffer free */
+void hf_tx_end(struct hf_writer *w);
+bool hf_tx_idle(void); /* nothing queued, nothing on its way */
+void hf_tx_pump(void); /* gives the UART what it takes, without interrupts */
+void hf_tx_fault(const uint8_t *body, uint32_t length, uint8_t seq); /* own buffer, cuts in */
+bool hf_frame_work(void); /* whether the handler was asked for since the last call */
+void hf_frame_pend(void); /* asks for it */
+#define HF_FAULT_BODY 96u
+
+/* log.c */
+void hf_log_init(void);
+bool hf_log_waiting(void);
+uint32_t hf_log_dropped(void);
+uint32_t hf_log_take(uint8_t *data, uint32_t length);
+#define HF_LOG_PER_FRAME 128u
+
+/* monitor.c */
+void hf_report(uint8_t kind, const char *text); /* queues a fault-channel text frame */
+
+/* boot.c */
+const char *hf_image_check(const struct hf_image_header **header); /* NULL: valid; else why not */
+const uint8_t *hf_app_build_id(void);
+
+/* heap.c: the code heap (SPEC, Code heap). A block is named by its header's address. */
+struct hf_block {
+    uint32_t size;
+    uint8_t kind;
+    uint8_t flags;
+    uint16_t deps;
+    uint32_t length;
+    uint32_t ident;
+    uint32_t hash[2];
+    uint32_t generation;
+    uint16_t hook; /* + 1 */
+    uint16_t refs;
+};
+
+#define HF_BLOCK 32u
+#define HF_TRAP 0xDE00DE00u
+#define HF_NO_HANDLE 0xFFFFu
+/* Flags that last, besides those of the wire. */
+#define HF_BLOCKF_PIN 0x10u
+#define HF_BLOCKF_MARK 0x20u /* of the masked collection */
+#define HF_BLOCKF_ZERO 0x80u /* VAR without bytes in the transaction's image */
+#define HF_WIRE_FLAGS 0x0Fu
+
+static inline const struct hf_block *hf_block(uint32_t block)
+{
+    return hf_ptr(block);
+}
+
+static inline uint32_t hf_payload(uint32_t block)
+{
+    return block + HF_BLOCK;
+}
+
+/* A VAR's bytes, else the payload. */
+uint32_t hf_block_bytes(uint32_t block, uint32_t *length);
+
+void hf_heap_init(void);
+uint32_t hf_heap_first(void); /* 0: the list's end, or its links do not make sense (state lost) */
+uint32_t hf_heap_next(uint32_t block);
+uint32_t hf_heap_find(uint32_t address); /* block in use whose bytes hold it; 0: none */
+bool hf_heap_is_block(uint32_t block); /* in use, and the start of one */
+uint32_t hf_heap_alloc(const struct hf_block *as, uint32_t deps); /* 0: does not fit */
+void hf_heap_free(uint32_t block); /* drops its deps' references, its hook if a STUB, fills with traps */
+void hf_heap_store(uint32_t address, const void *data, uint32_t length); /* any alignment */
+void hf_heap_update(uint32_t block, const struct hf_block *header);
+void hf_heap_ref(uint32_t block, int delta);
+void hf_heap_flag(uint32_t block, uint8_t set, uint8_t clear);
+uint32_t hf_heap_dep(uint32_t block, uint32_t i); /* block; 0: none */
+void hf_heap_set_dep(uint32_t block, uint32_t i, uint32_t dep);
+uint32_t hf_heap_space(uint32_t *largest); /* bytes in free blocks */
+uint32_t hf_data_alloc(uint32_t length, uint32_t align); /* 0: does not fit */
+uint32_t hf_data_space(void);
+static inline uint32_t hf_handle(uint32_t block)
+{
+    return (block - hf_map.heap_base) / HF_BLOCK;
+}
+
+/* hooks.c */
+void hf_hooks_init(void);
+uint32_t hf_hook_address(uint32_t hook);
+uint32_t hf_hook_value(uint32_t hook);
+uint32_t hf_hook_initial(uint32_t hook);
+void hf_hook_set(uint32_t hook, uint32_t value);
+uint32_t hf_hook_spare(void); /* a hook that no STUB owns; capacity: none */
+uint32_t hf_hooks_bound(void);
+bool hf_hook_runs(uint32_t block); /* whether the block's hook leads into it */
+
+/* undo.c: LIST slots */
+uint32_t hf_list_count(uint32_t list);
+struct hf_pair hf_list_pair(uint32_t list, uint32_t i);
+void hf_list_set(uint32_t list, uint32_t i, uint32_t address, uint32_t value);
+void hf_list_ref(uint32_t list, bool hooks, bool words, int delta);
+bool hf_list_holds(uint32_t list, uint32_t block);
+void hf_list_bind(uint32_t list); /* swaps it in: the new generation and its undo record */
+void hf_undo_drop(void);
+
+/* txn.c */
+void hf_txn_abort(void);
+bool hf_txn_blocks(void); /* open and alive; one that is stale is thrown away */
+
+/* reaper.c */
+struct hf_range {
+    uint32_t low, high; /* one past */
+};
+void hf_reap(void);
+uint32_t hf_collect(uint32_t *bytes, uint32_t *stall_us); /* slots freed */
+/* Finds frames on the live stacks and in the registers. Calls `hit` for each code address (ra-2, or
+ * the PC); it returns false to end the search. */
+void hf_frames(bool (*hit)(void *user, uint32_t code, uint32_t word, uint32_t where), void *user);
+
+/* Handlers: read the request, write the reply, return the status. */
+#define HF_HANDLER(name) uint8_t name(struct hf_reader *r, struct hf_writer *w)
+HF_HANDLER(hf_do_hello);
+HF_HANDLER(hf_do_status);
+HF_HANDLER(hf_do_slots);
+HF_HANDLER(hf_do_hooks);
+HF_HANDLER(hf_do_begin);
+HF_HANDLER(hf_do_write);
+HF_HANDLER(hf_do_commit);
+HF_HANDLER(hf_do_abort);
+HF_HANDLER(hf_do_rollback);
+HF_HANDLER(hf_do_gc);
+HF_HANDLER(hf_do_pin);
+HF_HANDLER(hf_do_read);
+HF_HANDLER(hf_do_poke);
+HF_HANDLER(hf_do_flash_begin);
+HF_HANDLER(hf_do_flash_erase);
+HF_HANDLER(hf_do_flash_write);
+HF_HANDLER(hf_do_flash_end);
+HF_HANDLER(hf_do_reset);
+void hf_txn_grants(struct hf_writer *w); /* the open transaction's Begin reply */
+
+/* text.c: error texts */
+void hf_put_text(struct hf_writer *w, const char *text);
+void hf_put_dec(struct hf_writer *w, uint32_t value);
+
+static inline bool hf_within(uint32_t address, uint32_t length, uint32_t base, uint32_t size)
+{
+    return address >= base && length <= size && address - base <= size - length;
+}
+
+static inline bool hf_overlaps(uint32_t address, uint32_t length, uint32_t base, uint32_t size)
+{
+    return length != 0 && size != 0 && (address - base < size || base - address < length);
+}
+
+static inline uint32_t hf_word(uint32_t address)
+{
+    return *(const volatile uint32_t *)hf_ptr(address);
+}
+
+#endif

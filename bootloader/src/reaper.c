@@ -1,0 +1,207 @@
+/* The reaper: proves code slots unreferenced and frees them. Counted references are recounted from the
+ * tables; frames are found by one conservative pass over the registers, the live stacks and the rest
+ * of the application's RAM. It runs in the monitor's handler, where no thread moves and no handler of
+ * the application is in the middle of something. */
+#include "hf_state.h"
+
+/* Looks at one word of the application. Code: the block that holds its attribution (ra-2 for a word
+ * with the Thumb bit, else itself) has a frame. */
+static void mark_code(uint32_t word)
+{
+    uint32_t block;
+
+    if (word - hf_map.heap_base >= hf_map.heap_size) {
+        return;
+    }
+    block = hf_heap_find((word & 1u) != 0 ? word - 3u : word);
+    if (block != 0 && hf_block(block)->kind == HF_SLOT_CODE) {
+        hf_heap_flag(block, HF_SLOTF_FRAME, 0);
+    }
+}
+
+/* Also constants, stubs and variables, to which any word may point; one past the end counts. */
+static void mark_all(uint32_t word)
+{
+    if (word - hf_map.heap_base < hf_map.heap_size) {
+        uint32_t block = hf_heap_find(word);
+
+        mark_code(word);
+        if (block != 0) {
+            hf_heap_flag(block, HF_BLOCKF_MARK, 0);
+        }
+    } else if (word - hf_map.data_base <= hf_map.data_size) {
+        for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+            uint32_t length;
+            uint32_t base = hf_block_bytes(b, &length);
+
+            if (hf_block(b)->kind == HF_SLOT_VAR && word - base <= length) {
+                hf_heap_flag(b, HF_BLOCKF_MARK, 0);
+            }
+        }
+    }
+}
+
+static void scan_area(void (*mark)(uint32_t), uint32_t low, uint32_t high)
+{
+    uint32_t heap = hf_map.heap_base, heap_size = hf_map.heap_size;
+    uint32_t data = hf_map.data_base, data_size = hf_map.data_size;
+
+    for (uint32_t at = (low + 3u) & ~3u; at + 4u <= high; at += 4u) {
+        uint32_t word = hf_word(at);
+
+        hf_state.scan_words++;
+        if (word - heap < heap_size || word - data <= data_size) {
+            mark(word);
+        }
+    }
+}
+
+static void scan(void (*mark)(uint32_t))
+{
+    struct hf_context context;
+
+    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+        hf_heap_flag(b, 0, HF_SLOTF_FRAME | HF_BLOCKF_MARK);
+    }
+    hf_state.scan_words = HF_CONTEXT_REGS;
+    hf_arch_context(&context);
+    for (uint32_t i = 0; i < HF_CONTEXT_REGS; i++) {
+        mark(context.reg[i]);
+    }
+    for (uint32_t i = 0; i < HF_CONTEXT_STACKS; i++) {
+        struct hf_stack s = context.stack[i];
+
+        if (s.low < s.high && !hf_within(s.low, s.high - s.low, hf_state.ram_start, hf_state.ram_end - hf_state.ram_start)) {
+            scan_area(mark, s.low, s.high);
+        }
+    }
+    scan_area(mark, hf_state.ram_start, hf_state.ram_end);
+    scan_area(mark, hf_map.data_base, hf_map.data_base + hf_map.data_size);
+}
+
+void hf_frames(bool (*hit)(void *user, uint32_t code, uint32_t word, uint32_t where), void *user)
+{
+    struct hf_context context;
+
+    hf_arch_context(&context);
+    for (uint32_t i = 0; i < HF_CONTEXT_REGS; i++) {
+        uint32_t word = context.reg[i];
+
+        if (i == 13u) {
+            continue;
+        }
+        if (i == 15u ? !hit(user, word & ~1u, word, i) : (word & 1u) != 0 && !hit(user, word - 3u, word, i)) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < HF_CONTEXT_STACKS; i++) {
+        for (uint32_t at = context.stack[i].low; at + 4u <= context.stack[i].high; at += 4u) {
+            uint32_t word = hf_word(at);
+
+            if ((word & 1u) != 0 && !hit(user, word - 3u, word, at)) {
+                return;
+            }
+        }
+    }
+}
+
+/* Adds `delta` to the count of every slot, for each reference that the tables hold. */
+static void count_references(int delta)
+{
+    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+        for (uint32_t i = 0; i < hf_block(b)->deps; i++) {
+            uint32_t dep = hf_heap_dep(b, i);
+
+            if (dep != 0) {
+                hf_heap_ref(dep, delta);
+            }
+        }
+        if (hf_hook_runs(b)) {
+            hf_heap_ref(b, delta);
+        }
+        if ((hf_block(b)->flags & HF_BLOCKF_PIN) != 0) {
+            hf_heap_ref(b, delta);
+        }
+    }
+    if (hf_state.undo != 0) {
+        hf_list_ref(hf_state.undo, true, true, delta);
+    }
+}
+
+/* Takes all references away, which must leave zeros, and puts them back. */
+static void recount(void)
+{
+    count_references(-1);
+    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+        uint16_t refs = hf_block(b)->refs;
+
+        if (refs != 0 && hf_block(b)->kind != HF_SLOT_FREE) {
+            hf_state.drift++;
+            hf_heap_ref(b, -(int)refs);
+        }
+    }
+    count_references(1);
+}
+
+/* Frees slots of the kinds in the set that nothing refers to. What they used may follow, so it goes
+ * on until a pass frees nothing; each pass but the last frees at least one. */
+static uint32_t sweep(uint32_t kinds, uint32_t *bytes)
+{
+    uint32_t freed = 0, before;
+
+    do {
+        before = freed;
+        for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+            const struct hf_block *s = hf_block(b);
+
+            if ((kinds >> s->kind & 1u) != 0 && s->refs == 0 && (s->flags & (HF_SLOTF_FRAME | HF_BLOCKF_MARK)) == 0) {
+                *bytes += s->size;
+                freed++;
+                hf_heap_free(b);
+                break; /* neighbours were merged: start again */
+            }
+        }
+    } while (freed != before);
+    return freed;
+}
+
+#define KIND(kind) (1u << (kind))
+
+void hf_reap(void)
+{
+    uint32_t started = hf_board.micros(), bytes = 0, took;
+
+    scan(mark_code);
+    recount();
+    (void)sweep(KIND(HF_SLOT_CODE), &bytes);
+    took = hf_board.micros() - started;
+    if (took > hf_state.scan_us) {
+        hf_state.scan_us = took;
+    }
+}
+
+uint32_t hf_collect(uint32_t *bytes, uint32_t *stall_us)
+{
+    uint32_t state = hf_arch_mask();
+    uint32_t started = hf_board.micros(), freed;
+
+    *bytes = 0;
+    scan(mark_all);
+    recount();
+    freed = sweep(KIND(HF_SLOT_CODE) | KIND(HF_SLOT_CONST) | KIND(HF_SLOT_STUB) | KIND(HF_SLOT_VAR), bytes);
+    *stall_us = hf_board.micros() - started;
+    hf_arch_unmask(state);
+    return freed;
+}
+
+HF_HANDLER(hf_do_gc)
+{
+    struct hf_gc_reply a;
+
+    if (hf_reader_left(r) != 0) {
+        return HF_E_FORMAT;
+    }
+    a.freed = hf_collect(&a.bytes, &a.stall_us);
+    hf_put_gc_reply(w, &a);
+    return HF_OK;
+}
