@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,19 @@ def symbols(elf: Path) -> dict[str, int]:
         table = ELFFile(file).get_section_by_name(".symtab")
         assert isinstance(table, SymbolTableSection)
         return {symbol.name: symbol["st_value"] for symbol in table.iter_symbols() if symbol.name}
+
+
+def apply_page(project: Path, page: Path) -> None:
+    """Applies the patches that a documentation page shows to a project in a folder outside of any repository."""
+    patches = re.findall(r"^```diff\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(patches) == 4
+    (project / "page.diff").write_text("".join(patches))
+    output = run("git", "apply", "--verbose", "page.diff", cwd=project)
+    assert output.count("Applied patch") == 4, output
+
+
+def configure(project: Path, name: str, *settings: str) -> None:
+    """Configures and builds a CMake project with its own toolchain file in the folder ``name``."""
+    toolchain = f"-DCMAKE_TOOLCHAIN_FILE={project / 'arm.cmake'}"
+    run("cmake", "-S", project, "-B", project / name, toolchain, *settings, cwd=project)
+    run("cmake", "--build", project / name, cwd=project)

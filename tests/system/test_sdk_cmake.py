@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -11,18 +10,15 @@ import pytest
 from hotflash.board import Board
 from hotflash.elf.firmware import Firmware
 from hotflash.image import builder
-from tests.system.sdk_builds import ROOT, run, sections, symbols
+from tests.system.sdk_builds import ROOT, apply_page, configure, run, sections, symbols
 
 ORIGINAL = Path(__file__).parent / "cmake_project"
 PAGE = ROOT / "docs" / "PROJECT.md"
 
 
 def build(project: Path, name: str, *settings: str) -> Path:
-    folder = project / name
-    toolchain = f"-DCMAKE_TOOLCHAIN_FILE={project / 'arm.cmake'}"
-    run("cmake", "-S", project, "-B", folder, toolchain, *settings, cwd=project)
-    run("cmake", "--build", folder, cwd=project)
-    return folder / "heater.elf"
+    configure(project, name, *settings)
+    return project / name / "heater.elf"
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +32,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("converted") / "heater"
     shutil.copytree(ORIGINAL, project)
-    patches = re.findall(r"^```diff\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(patches) == 4
-    # A folder outside of any repository, or git would apply nothing and say nothing.
-    (project / "page.diff").write_text("".join(patches))
-    output = run("git", "apply", "--verbose", "page.diff", cwd=project)
-    assert output.count("Applied patch") == 4, output
+    apply_page(project, PAGE)
     return project
 
 
