@@ -129,7 +129,7 @@ class Firmware:
         return tuple(found)
 
     def _find_header(self) -> ImageHeader:
-        from hotflash.image.header import MAGIC_BYTES, SIZE, ImageHeader  # noqa: PLC0415 - image builds on elf
+        from hotflash.image.header import MAGIC_BYTES, SIZE, ImageHeader
 
         for segment in self.segments:
             at = segment.data.find(MAGIC_BYTES)
@@ -196,12 +196,17 @@ class Firmware:
         return self._by_name.get(name)
 
     @cached_property
-    def locals_by_name(self) -> dict[str, list[Symbol]]:
-        """Local symbols by name, in file order."""
-        found: dict[str, list[Symbol]] = {}
+    def globals(self) -> dict[str, Symbol]:
+        """Global and weak symbols by name."""
+        return {name: symbol for name, symbol in self._by_name.items() if symbol.bind != "local"}
+
+    @cached_property
+    def units(self) -> dict[str, dict[int, dict[str, Symbol]]]:
+        """Local functions and variables: by unit name, then by group (units may share a name), then by name."""
+        found: dict[str, dict[int, dict[str, Symbol]]] = {}
         for symbol in self.symbols:
-            if symbol.bind == "local":
-                found.setdefault(symbol.name, []).append(symbol)
+            if symbol.bind == "local" and symbol.kind != "notype" and symbol.group:
+                found.setdefault(symbol.unit, {}).setdefault(symbol.group, {})[symbol.name] = symbol
         return found
 
     @cached_property

@@ -135,12 +135,12 @@ def open_container(data: bytes, name: str, kinds: Sequence[int]) -> Container:
         names = {1: "a relocatable object", 2: "a linked executable", 3: "a shared object", 4: "a core dump"}
         wanted = " or ".join(names[k] for k in kinds)
         raise fail(f"is {names.get(kind, f'of ELF type {kind}')}, but {wanted} is needed")
-    sections = _read_sections(data, shoff, shentsize, shnum, shstrndx, fail)
+    sections = _read_sections(data, shoff, shentsize, shnum, shstrndx, fail=fail)
     return Container(name, data, kind, flags, phoff, phentsize, phnum, sections)
 
 
 def _read_sections(
-    data: bytes, shoff: int, entsize: int, count: int, strndx: int, fail: Callable[..., ElfError]
+    data: bytes, shoff: int, entsize: int, count: int, strndx: int, *, fail: Callable[..., ElfError]
 ) -> list[Section]:
     if shoff == 0:
         raise fail("has no section table", "do not strip it completely")

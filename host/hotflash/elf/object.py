@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
 
 from hotflash.elf import attributes as attrs
 from hotflash.elf import format as elf
@@ -17,19 +17,13 @@ from hotflash.elf.format import Container, RawSymbol, Section
 from hotflash.errors import ElfError, UsageError
 
 Symbol = RawSymbol
+_offset_of = itemgetter(0)
+_symbol_of = itemgetter(2)
 
 
-class Relocation(NamedTuple):
-    """One relocation of a section."""
-
-    offset: int
-    """Of the place, in bytes from the section's start."""
-    kind: int
-    """``R_ARM_*`` (AAELF32, 5.6.1)."""
-    symbol: int
-    """Index into the object's symbols."""
-    addend: int | None
-    """Explicit addend (RELA); None: it is in the place (REL), as in all that GCC and clang write."""
+Relocation = tuple[int, int, int, int | None]
+"""One relocation of a section: offset of the place in the section, kind (``R_ARM_*``, AAELF32, 5.6.1), index of the
+symbol, and the explicit addend (RELA) or None: it is in the place (REL), as in all that GCC and clang write."""
 
 
 class ObjectFile:
@@ -114,22 +108,23 @@ class ObjectFile:
             if section.size % layout.size or (section.entsize not in (0, layout.size)):
                 raise self.fail(f"{section.name}: {section.size} bytes are not whole relocations")
             if section.kind == elf.SHT_REL:
-                found += [Relocation(o, i & 0xFF, i >> 8, None) for o, i in elf.REL.iter_unpack(section.data)]
+                found += [(o, i & 0xFF, i >> 8, None) for o, i in elf.REL.iter_unpack(section.data)]
             else:
-                found += [Relocation(o, i & 0xFF, i >> 8, a) for o, i, a in elf.RELA.iter_unpack(section.data)]
+                found += [(o, i & 0xFF, i >> 8, a) for o, i, a in elf.RELA.iter_unpack(section.data)]
+        if not found:
+            return found
         count, size = len(self.symbols), len(target.data)
-        for offset, kind, symbol, _ in found:
-            if symbol >= count:
-                raise self.fail(
-                    f"{target.name}+{offset:#x}: relocation of kind {kind} names symbol {symbol}; "
-                    f"there are only {count}"
-                )
-            if offset >= size:
-                raise self.fail(
-                    f"{target.name}+{offset:#x}: relocation of kind {kind} is behind the section's end ({size:#x})"
-                )
-        if any(found[i].offset > found[i + 1].offset for i in range(len(found) - 1)):
-            found.sort(key=lambda r: r.offset)
+        if max(found, key=_symbol_of)[2] >= count:
+            offset, kind, symbol, _ = max(found, key=_symbol_of)
+            raise self.fail(
+                f"{target.name}+{offset:#x}: relocation of kind {kind} names symbol {symbol}; there are only {count}"
+            )
+        found.sort(key=_offset_of)
+        if found[-1][0] >= size:
+            offset, kind = found[-1][:2]
+            raise self.fail(
+                f"{target.name}+{offset:#x}: relocation of kind {kind} is behind the section's end ({size:#x} bytes)"
+            )
         return found
 
     @cached_property

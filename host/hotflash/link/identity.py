@@ -1,0 +1,180 @@
+"""Who is who: an object's functions and variables in the running firmware.
+
+The compiler's names for one thing change from build to build (the number of a function static, a clone's suffix),
+and two units may have the same name for different things. What can be told apart is matched; what cannot is
+refused with the candidates, because binding a patch to the wrong state is worse than not patching.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import TYPE_CHECKING
+
+from hotflash.elf import format as elf
+from hotflash.errors import LinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from hotflash.elf.firmware import Firmware, Symbol
+    from hotflash.elf.object import ObjectFile
+    from hotflash.elf.object import Symbol as ObjectSymbol
+
+_NUMBERED = re.compile(r"^(.+)\.\d+$")
+_PRIVATE = re.compile(r"\.(?:constprop|isra|part|cold|localalias)(?:\.\d+)*(?:\.cold)?$|\.\d+$")
+_CLONE = re.compile(r"^(.+?)\.(?:constprop|isra|part|cold|localalias|\d).*$")
+
+
+def ident(*parts: str) -> int:
+    """CRC-32 of the identity string (docs/SPEC.md, Identities)."""
+    return zlib.crc32("\0".join(parts).encode())
+
+
+def base_name(name: str) -> str:
+    """A static's name without the number that the compiler gave it: ``count.0`` is ``count``."""
+    found = _NUMBERED.match(name)
+    return found[1] if found else name
+
+
+def function_name(name: str) -> str:
+    """The source's name of a function or of a clone of it: ``f.constprop.0`` is ``f``."""
+    found = _CLONE.match(name)
+    return found[1] if found else name
+
+
+def is_private(name: str) -> bool:
+    """A local function that only its unit's compiler knows: a clone, a cold part, or a nested function."""
+    return _PRIVATE.search(name) is not None
+
+
+def is_clang(obj: ObjectFile) -> bool:
+    """Whether clang compiled the object."""
+    return any(s.name == ".comment" and b"clang" in s.data for s in obj.sections)
+
+
+class Names:
+    """The firmware's names as one object sees them."""
+
+    def __init__(self, firmware: Firmware, obj: ObjectFile) -> None:
+        self._firmware = firmware
+        self._object = obj
+        self._groups: dict[str, dict[str, Symbol]] = {}
+        self._clang = is_clang(obj)
+
+    def group(self, unit: str) -> dict[str, Symbol]:
+        """Local symbols of the firmware's unit that the object's ``unit`` is; empty when it is new.
+
+        Of several units with that name it is the one with most names in common. LinkError when that is a draw.
+        """
+        found = self._groups.get(unit)
+        if found is None:
+            found = self._groups[unit] = self._choose(unit)
+        return found
+
+    def _choose(self, unit: str) -> dict[str, Symbol]:
+        groups = list(self._firmware.units.get(unit, {}).values())
+        if len(groups) < 2:
+            return groups[0] if groups else {}
+        mine = {
+            base_name(s.name)
+            for s in self._object.symbols
+            if s.unit == unit and s.kind in (elf.STT_FUNC, elf.STT_OBJECT)
+        }
+        scores = [len(mine & {base_name(name) for name in group}) for group in groups]
+        best = max(scores)
+        if best == 0:
+            return {}
+        if scores.count(best) > 1:
+            places = ", ".join(
+                f"{next(iter(g.values())).name} at {next(iter(g.values())).address:#010x}"
+                for g, score in zip(groups, scores, strict=True)
+                if score == best
+            )
+            raise LinkError(
+                f"{self._object.name}: the firmware has {scores.count(best)} units called {unit} that look alike "
+                f"({places}), so local names of it are ambiguous",
+                hint="give the source files different names, build and flash",
+            )
+        return groups[scores.index(best)]
+
+    def local(self, symbol: ObjectSymbol) -> Symbol | None:
+        """The firmware's local symbol of the same name in the same unit."""
+        return self.group(symbol.unit).get(symbol.name)
+
+    def anywhere(self, symbol: ObjectSymbol) -> Symbol | None:
+        """What the firmware has by the name of a function or a variable with a plain name.
+
+        A name may have become static, or no longer be: it is still the same thing when the unit says so.
+        LinkError when a static of the object is called like something global of the firmware.
+        """
+        local = symbol.bind == elf.STB_LOCAL
+        if not local:
+            found = self._firmware.globals.get(symbol.name)
+            return found or self.group(self._object.unit).get(symbol.name)
+        found = self.local(symbol)
+        if found is not None:
+            return found
+        other = self._firmware.globals.get(symbol.name)
+        if other is not None and not self._clang:
+            raise LinkError(
+                f"{self._object.name}: {symbol.name} is static in {symbol.unit}, but the firmware has a global "
+                f"{symbol.name} at {other.address:#010x}; whether they are the same cannot be told",
+                hint="rename one of them, or flash the new build",
+            )
+        return None
+
+    def static(self, symbol: ObjectSymbol, users: Callable[[ObjectSymbol], set[str]]) -> Symbol | None:
+        """The live function static that a numbered local variable of the object is, or None when it is new.
+
+        One candidate on either side is a match. Of several, those belong together whose users are the same
+        functions: ``users`` says which functions of the object refer to a variable, and the firmware's code is
+        searched for the candidates' addresses. LinkError when that does not settle it.
+        """
+        base = base_name(symbol.name)
+        candidates = [s for n, s in self.group(symbol.unit).items() if s.kind == "object" and base_name(n) == base]
+        if not candidates:
+            return None
+        mine = [
+            s
+            for s in self._object.symbols
+            if s.kind == elf.STT_OBJECT and s.unit == symbol.unit and base_name(s.name) == base and s.section
+        ]
+        mine = [s for s in mine if self._object.sections[s.section].writable]
+        if len(candidates) == 1 and len(mine) == 1:
+            return candidates[0]
+        owners = {c: self._users(c) for c in candidates}
+        wanted = users(symbol)
+        fits = [c for c in candidates if owners[c] & wanted]
+        rivals = [s for s in mine if s is not symbol]
+        if len(fits) == 1 and not any(owners[fits[0]] & users(s) for s in rivals):
+            return fits[0]
+        taken = {c for s in rivals for c in candidates if owners[c] & users(s)}
+        if not fits and all(owners[c] for c in candidates) and (taken == set(candidates) or not self._known(wanted)):
+            return None
+        listed = ", ".join(
+            f"{c.name} at {c.address:#010x} used by {', '.join(sorted(owners[c])) or '?'}" for c in candidates
+        )
+        raise LinkError(
+            f"{self._object.name}: which live variable the static {base} of {symbol.unit} used by "
+            f"{', '.join(sorted(wanted)) or 'nobody'} is, is ambiguous: the firmware has {listed}",
+            hint="rename it, or flash the new build",
+        )
+
+    def _known(self, functions: Iterable[str]) -> bool:
+        names = {function_name(f.name) for f in self._firmware.functions}
+        return any(f in names for f in functions)
+
+    def _users(self, variable: Symbol) -> set[str]:
+        """Functions of the firmware that hold an address inside a variable in their literals."""
+        found = set()
+        for segment in self._firmware.segments:
+            for offset in range(0, max(variable.size, 1), 4) if variable.size <= 64 else (0,):
+                pattern = (variable.address + offset).to_bytes(4, "little")
+                at = segment.data.find(pattern)
+                while at >= 0:
+                    near = self._firmware.symbols_near(segment.virtual + at)
+                    if near is not None:
+                        found.add(function_name(near[0].name))
+                    at = segment.data.find(pattern, at + 1)
+        return found

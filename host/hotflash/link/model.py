@@ -1,0 +1,150 @@
+"""What the linker's steps hand to each other: targets of references, pieces of objects, slots to be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hotflash.elf.firmware import Site, Symbol
+    from hotflash.elf.object import Symbol as ObjectSymbol
+    from hotflash.link.view import View
+    from hotflash.wire.messages import Slot
+
+TAG_IDENT, TAG_HASH, TAG_SAME_SLOT, TAG_ABSOLUTE = 1, 2, 3, 4
+"""What a target counts with in a content hash."""
+
+
+class Target:
+    """Something that references lead to. ``address`` is known at once, or once the device has granted the room."""
+
+    __slots__ = ("address", "handle", "name", "problem", "slot", "tag", "token")
+
+    def __init__(self, name: str, *, address: int | None = None, tag: int = TAG_IDENT, token: int = 0) -> None:
+        self.name = name
+        self.address = address
+        """Without the Thumb bit; of functions the static entry."""
+        self.tag = tag
+        self.token = token
+        self.slot: SlotPlan | None = None
+        """The slot of this transaction that holds it."""
+        self.handle: int | None = None
+        """The live slot that holds it."""
+        self.problem: tuple[str, str] | None = None
+        """Why nothing that is pushed may refer to it: message and hint."""
+
+
+Ref = tuple[int, int, Target, int]
+"""One reference: offset of the place, relocation kind, target, addend (section offset and Thumb bit included)."""
+
+
+class Piece(Target):
+    """A part of an object that is placed as a whole: one function, one constant, one variable's initial value."""
+
+    __slots__ = ("align", "base", "code", "component", "data", "function", "masked", "offset", "refs", "section",
+                 "size", "start", "symbol", "view", "writable")  # fmt: skip
+
+    def __init__(
+        self, view: View, name: str, section: int, start: int, size: int, *, align: int, code: bool, writable: bool
+    ) -> None:
+        super().__init__(name)
+        self.view = view
+        self.section = section
+        self.start = start
+        self.size = size
+        self.align = align
+        self.code = code
+        self.writable = writable
+        self.data: bytes = b""
+        """Contents as in the object; empty when it is all zeros."""
+        self.symbol: ObjectSymbol | None = None
+        """A constant's own name, when it has one."""
+        self.function: Function | None = None
+        """The function that others know it as."""
+        self.masked: bytes | None = None
+        """Contents with relocated fields zeroed; None until scanned."""
+        self.refs: list[Ref] = []
+        self.component: Component | None = None
+        self.offset = 0
+        """In its slot's payload."""
+        self.base: int | None = None
+        """For a public function: its address in the base image."""
+
+
+class Function(Target):
+    """A function with an identity. As a target it is the static entry, whatever version runs."""
+
+    __slots__ = ("fw", "ident", "new", "nops", "piece", "site", "stub", "symbol")
+
+    def __init__(self, piece: Piece, symbol: ObjectSymbol, ident: int) -> None:
+        super().__init__(symbol.name, token=ident)
+        self.piece = piece
+        self.symbol = symbol
+        self.ident = ident
+        self.nops = 0
+        self.site: Site | None = None
+        self.fw: Symbol | None = None
+        """The firmware's symbol."""
+        self.stub: Slot | None = None
+        """The live entry stub of a function that came with an earlier patch."""
+        self.new = False
+        """It is in neither: it gets an entry stub if something that is pushed refers to it."""
+
+    @property
+    def unit(self) -> str:
+        """The source file."""
+        return self.symbol.unit or self.piece.view.object.unit
+
+
+class Variable(Target):
+    """A variable that is new in this patch."""
+
+    __slots__ = ("align", "ident", "piece", "size")
+
+    def __init__(self, name: str, ident: int, size: int, align: int, piece: Piece | None) -> None:
+        super().__init__(name, token=ident)
+        self.ident = ident
+        self.size = size
+        self.align = align
+        self.piece = piece
+        """Initial value; None for a common symbol."""
+
+
+class Component:
+    """Pieces that refer to each other in a circle, so that they must share a slot; mostly just one."""
+
+    __slots__ = ("done", "hash", "pieces")
+
+    def __init__(self, pieces: list[Piece]) -> None:
+        self.pieces = pieces
+        self.hash = 0
+        self.done = False
+        """A place is decided."""
+
+
+class SlotPlan:
+    """A slot to be allocated."""
+
+    __slots__ = ("address", "align", "data", "deps", "function", "hash", "hook", "ident", "kind", "live_deps",
+                 "ordinal", "refs", "size", "skip", "where", "zero")  # fmt: skip
+
+    def __init__(self, kind: int, name: str, *, ident: int, hash_: int) -> None:
+        self.kind = kind
+        self.where = name
+        """For messages: what it holds."""
+        self.ident = ident
+        self.hash = hash_
+        self.ordinal = -1
+        self.size = 0
+        self.align = 0
+        self.zero = False
+        self.data = bytearray()
+        self.refs: list[Ref] = []
+        """References by offset in the payload."""
+        self.deps: dict[SlotPlan, None] = {}
+        self.live_deps: dict[int, None] = {}
+        self.function: Function | None = None
+        """CODE: the function that a hook binds to it. STUB: the function whose entry it is."""
+        self.skip = 0
+        self.address = 0
+        self.hook = 0
+        """STUB: the granted hook, plus 1."""

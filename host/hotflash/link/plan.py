@@ -1,0 +1,212 @@
+"""Plans and links one transaction.
+
+A plan is made before the device has granted addresses: it says how many slots of which size are needed, because
+the veneers follow from the heap's bounds alone. ``Plan.link`` then fills in the bytes for the granted addresses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hotflash.errors import LinkError
+from hotflash.link import reloc, thumb
+from hotflash.link.identity import function_name
+from hotflash.link.model import Function, Piece, SlotPlan, Target
+from hotflash.link.select import Linker, Veneer
+from hotflash.wire.messages import Dep, Pair, Range, SlotKind, SlotRequest, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hotflash.elf.firmware import Firmware
+    from hotflash.elf.object import ObjectFile
+    from hotflash.live import LiveState
+    from hotflash.wire.messages import Grant
+
+ZERO = 0x80
+"""In a request's kind: the variable starts as zeros and has no bytes in the image."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a plan does to one function, for people."""
+
+    function: str
+    unit: str
+    action: str
+    """``replace``, ``revert`` (back to the base image's version) or ``new``."""
+    size: int
+    """Bytes of the version that goes live."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Linked:
+    """A transaction's bytes and bindings."""
+
+    image: bytes
+    pairs: tuple[Pair, ...]
+    words: tuple[Word, ...]
+    ranges: tuple[Range, ...]
+    symbols: Mapping[str, int] = field(default_factory=dict)
+    """Names of placed functions, constants and variables, and their addresses."""
+
+
+class Plan:
+    """What a push would do."""
+
+    def __init__(self, linker: Linker) -> None:
+        self._linker = linker
+        self._slots: list[SlotPlan] = linker.slots
+        self.requests: tuple[SlotRequest, ...] = tuple(_request(slot) for slot in linker.slots)
+        self.changes: tuple[Change, ...] = tuple(_changes(linker))
+        self.unchanged: int = linker.unchanged
+        """Functions of the objects that are live already."""
+        self.notes: tuple[str, ...] = tuple(linker.notes)
+        """What else people should know."""
+
+    @property
+    def pair_count(self) -> int:
+        """Hooks that the commit will bind."""
+        return len(self.changes)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to do: everything in the objects is live."""
+        return not self.changes
+
+    def link(self, grants: Sequence[Grant]) -> Linked:
+        """Fills in the slots' bytes for the addresses that the device granted, in the order of the requests."""
+        if len(grants) != len(self._slots):
+            raise LinkError(f"{len(grants)} grants for {len(self._slots)} slots")
+        hook_base = self._linker.live.hello.hook_base
+        for slot, grant in zip(self._slots, grants, strict=True):
+            slot.address = grant.address
+            slot.hook = grant.hook
+            if slot.kind == SlotKind.STUB:
+                if not grant.hook:
+                    raise LinkError(f"the device granted no hook for {slot.where}")
+                slot.data[:] = thumb.stub(hook_base + 4 * (grant.hook - 1))
+        symbols: dict[str, int] = {}
+        image = bytearray()
+        for slot in self._slots:
+            symbols[f"{slot.where}.entry" if slot.kind == SlotKind.STUB else slot.where] = slot.address
+            if slot.zero:
+                continue
+            data = bytearray(slot.data)
+            data += bytes(slot.size - len(data))
+            _relocate(slot, data)
+            image += data
+        pairs = []
+        for slot in self._slots:
+            function = slot.function
+            if slot.kind != SlotKind.CODE or function is None:
+                continue
+            pairs.append(Pair(_hook(function), slot.ordinal + 1, slot.skip))
+        pairs += [Pair(_hook(function), 0, 0) for function in self._linker.reverts]
+        return Linked(bytes(image), tuple(pairs), (), tuple(_ranges(self._linker)), symbols)
+
+
+def plan(objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState) -> Plan:
+    """Decides what of ``objects`` has to go to a device in the state ``live`` that runs ``firmware``.
+
+    Raises ElfError for objects of another core or ABI, LinkError for what cannot be linked; nothing has been sent
+    anywhere by then.
+    """
+    linker = Linker(objects, firmware, live)
+    linker.run()
+    return Plan(linker)
+
+
+def _hook(function: Function) -> int:
+    if function.site is not None:
+        return function.site.hook
+    if function.stub is not None:
+        return function.stub.hook - 1
+    if function.slot is None:
+        raise LinkError(f"{function.name} has no patch point")
+    return function.slot.hook - 1
+
+
+def _request(slot: SlotPlan) -> SlotRequest:
+    deps = [Dep(other.ordinal * 2) for other in slot.deps] + [Dep(handle * 2 + 1) for handle in slot.live_deps]
+    kind = slot.kind | (ZERO if slot.zero else 0)
+    return SlotRequest(kind, slot.size, slot.align, slot.ident, slot.hash, tuple(deps))
+
+
+def _changes(linker: Linker) -> list[Change]:
+    found = []
+    for function in linker.replaced:
+        hook = _hook(function)
+        against = "the version that was pushed before" if hook in linker.live.hooks else "the base image"
+        found.append(
+            Change(function.name, function.unit, "replace", function.symbol.size, f"differs from {against}"),
+        )
+    found += [Change(f.name, f.unit, "revert", f.symbol.size, "equals the base image") for f in linker.reverts]
+    found += [Change(f.name, f.unit, "new", f.symbol.size, "not in the firmware") for f in linker.added]
+    return found
+
+
+def _ranges(linker: Linker) -> list[Range]:
+    """The base image's bodies of replaced functions: the function itself and the pieces split from it."""
+    firmware = linker.firmware
+    found = []
+    names = {}
+    for function in linker.replaced:
+        if function.site is not None:
+            found.append(Range(function.site.address, function.site.size))
+            names[function.name] = function
+    if names and any("." in f.name for f in firmware.functions):
+        for symbol in firmware.functions:
+            if "." not in symbol.name or (".cold" not in symbol.name and ".part" not in symbol.name):
+                continue
+            owner = names.get(function_name(symbol.name))
+            unit = owner.piece.view.object.unit if owner else ""
+            if owner is not None and (not symbol.unit or symbol.unit == unit):
+                found.append(Range(symbol.address, symbol.size))
+    return found
+
+
+def _address(target: Target) -> int:
+    slot = target.slot
+    if slot is None:
+        if target.address is None:
+            raise LinkError(f"{target.name} has no address")
+        return target.address
+    if isinstance(target, (Piece, Veneer)):
+        return slot.address + target.offset
+    return slot.address
+
+
+def _relocate(slot: SlotPlan, data: bytearray) -> None:
+    """Applies a slot's references to its bytes."""
+    address = slot.address
+    put_word, put_b24 = thumb._I.pack_into, thumb.put_b24  # noqa: SLF001 - the hot loop
+    addresses: dict[Target, int] = {}
+    for at, number, target, addend in slot.refs:
+        value = addresses.get(target)
+        if value is None:
+            value = addresses[target] = _address(target)
+        if number == reloc.ABS32:
+            put_word(data, at, value + addend & 0xFFFFFFFF)
+            continue
+        try:
+            if number in (reloc.THM_CALL, reloc.THM_JUMP24):
+                if value == 0 and target.tag == 4:
+                    data[at : at + 4] = b"\xaf\xf3\x00\x80"
+                else:
+                    put_b24(data, at, value + addend - address - at & ~1)
+                continue
+            kind = reloc.KINDS[number]
+            value += addend
+            if kind.rule == reloc.RELATIVE:
+                value -= address + at
+            elif kind.rule == reloc.WORD_RELATIVE:
+                value -= (address + at) & ~3
+            kind.put(data, at, value)
+        except OverflowError as error:
+            raise LinkError(
+                f"{slot.where}+{at:#x}: {reloc.name_of(number)} to {target.name} cannot reach: {error}",
+                hint="make the function smaller, or compile it with -mlong-calls",
+            ) from None

@@ -1,0 +1,494 @@
+"""What has to go: which functions differ from what is live, and what these need that is not there.
+
+Functions that the device already runs are compared by content: with the slot's hash where a hook is bound, with
+the base image elsewhere. New functions, private pieces, constants and variables go along only when something that
+goes refers to them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+from hotflash.elf import attributes
+from hotflash.elf import format as elf
+from hotflash.errors import LinkError
+from hotflash.link import reloc
+from hotflash.link.content import Base, Condenser
+from hotflash.link.identity import function_name, ident
+from hotflash.link.model import Component, Function, Piece, SlotPlan, Target, Variable
+from hotflash.link.thumb import STUB_SIZE, VENEER_SIZE, branches_to_start, veneer
+from hotflash.link.view import View
+from hotflash.wire.messages import Slot, SlotKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hotflash.elf.firmware import Firmware
+    from hotflash.elf.object import ObjectFile
+    from hotflash.link.view import Entry
+    from hotflash.live import LiveState
+
+_ENTRY_JUMP = veneer(0)[:4]
+_NO_LITERAL_JUMP = {11, 12, 16}
+"""Architectures (Tag_CPU_arch) without LDR.W to the PC: ARMv6-M, ARMv6S-M, ARMv8-M baseline."""
+
+
+class Veneer(Target):
+    """A jump at a slot's end, for branches that do not reach."""
+
+    __slots__ = ("offset",)
+
+    def __init__(self, name: str, slot: SlotPlan, offset: int) -> None:
+        super().__init__(name)
+        self.slot = slot
+        self.offset = offset
+
+
+class Linker:
+    """One run of the selection. The results are ``slots``, ``reverts`` and ``notes``."""
+
+    def __init__(self, objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState) -> None:
+        self.firmware = firmware
+        self.live = live
+        self.base = Base(firmware)
+        self.condenser = Condenser()
+        self.live_stubs = {s.ident: s for s in live.slots if s.kind == SlotKind.STUB}
+        self.live_variables = {s.ident: s for s in live.slots if s.kind == SlotKind.VAR}
+        self._live_shared: dict[tuple[int, int], Slot] = {}
+        for slot in live.slots:
+            if slot.kind == SlotKind.CONST or (slot.kind == SlotKind.CODE and not slot.hook and not slot.ident):
+                self._live_shared[slot.kind, slot.hash] = slot
+        self._starts = [s.address for s in live.slots]
+        self.new_variables: dict[int, Variable] = {}
+        self._shared: dict[tuple[int, int], SlotPlan] = {}
+        self._code: dict[Function, SlotPlan] = {}
+        self._todo: list[Function] = []
+        self._undefined: dict[str, Entry | None] = {}
+        self.slots: list[SlotPlan] = []
+        self.replaced: list[Function] = []
+        self.added: list[Function] = []
+        self.reverts: list[Function] = []
+        self.unchanged = 0
+        self.notes: list[str] = []
+        self._check(objects)
+        self.views = [View(obj, self) for obj in objects]
+        self._check_duplicates()
+
+    # ----------------------------------------------------------------------------------- checks
+
+    def _check(self, objects: Sequence[ObjectFile]) -> None:
+        if int(self.firmware.attributes.get(attributes.CPU_ARCH, 0)) in _NO_LITERAL_JUMP:
+            raise LinkError(
+                "the firmware's core cannot load the PC from a literal; veneers for it are not there yet",
+                hint="ARMv7-M and ARMv8-M mainline cores are supported",
+            )
+        for obj in objects:
+            why = attributes.incompatibility(obj.attributes, self.firmware.attributes)
+            if why is not None:
+                raise obj.fail(*why)
+            for section in obj.sections:
+                kinds = (elf.SHT_INIT_ARRAY, elf.SHT_FINI_ARRAY, elf.SHT_PREINIT_ARRAY)
+                if section.size and (section.kind in kinds or section.name.startswith((".ctors", ".dtors"))):
+                    self.notes.append(f"{obj.name}: constructors ({section.name}) do not run again")
+
+    def _check_duplicates(self) -> None:
+        seen: dict[str, View] = {}
+        for view in self.views:
+            for name, index in view.globals.items():
+                if view.object.symbols[index].bind != elf.STB_GLOBAL:
+                    continue
+                other = seen.setdefault(name, view)
+                if other is not view:
+                    raise LinkError(
+                        f"{name} is defined in {other.object.name} and in {view.object.name}",
+                        hint="push one of them, or make one static",
+                    )
+
+    # ---------------------------------------------------------------------------------- symbols
+
+    def in_flash(self, address: int) -> bool:
+        """Whether an address is in the application's flash."""
+        return 0 <= address - self.live.hello.flash_base < self.live.hello.flash_size
+
+    def lookup(self, name: str, asking: View) -> Entry | None:
+        """What an undefined symbol of an object refers to: another object's, the firmware's, or a live slot's."""
+        if name not in self._undefined:
+            self._undefined[name] = self._find(name, asking)
+        return self._undefined[name]
+
+    def _find(self, name: str, asking: View) -> Entry | None:
+        views = [v for v in self.views if v is not asking and name in v.globals]
+        views.sort(key=lambda v: (v.object.symbols[v.globals[name]].bind - 1) % 3)
+        if views:
+            return views[0].definition(views[0].globals[name])
+        symbol = self.firmware.globals.get(name)
+        who = ident(name)
+        if symbol is not None:
+            return Target(name, address=symbol.address, token=who), 0, int(symbol.kind == "function")
+        for live, thumb in ((self.live_stubs.get(who), 1), (self.live_variables.get(who), 0)):
+            if live is not None:
+                target = Target(name, address=live.address, token=who)
+                target.handle = live.handle
+                return target, 0, thumb
+        return None
+
+    def undefined(self, name: str, view: View, section: str, offset: int) -> LinkError:
+        """The error for a symbol that nobody defines."""
+        known = set(self.firmware.globals).union(*(v.globals for v in self.views))
+        asking = next((s.name for s in view.object.symbols if s.kind == elf.STT_FUNC
+                       and view.object.sections[s.section].name == section), section)  # fmt: skip
+        close = difflib.get_close_matches(name, known, 3)
+        hidden = [s for s in self.firmware.symbols if s.name == name]
+        if hidden:
+            hint = f"the firmware has it as a static of {hidden[0].unit or 'another unit'} only"
+        elif close:
+            hint = f"did you mean {' or '.join(close)}?"
+        else:
+            hint = "push the object that defines it too, or flash a build that has it"
+        return LinkError(
+            f"undefined symbol {name}, needed by {function_name(asking)} in {view.object.name} ({section}+{offset:#x})",
+            hint=hint,
+        )
+
+    # -------------------------------------------------------------------------------- selection
+
+    def run(self) -> None:
+        """Compares all functions, and builds the slots of those that have to go."""
+        for view in self.views:
+            view.find_functions()
+        for view in self.views:
+            for function in view.functions:
+                self._evaluate(function)
+        while self._todo:
+            self._build_function(self._todo.pop())
+        for view in self.views:
+            self._note_initial_values(view)
+
+    def live_slot(self, address: int) -> Slot | None:
+        """The slot in use whose payload holds an address."""
+        at = bisect_right(self._starts, address) - 1
+        if at >= 0 and address - self._starts[at] < max(self.live.slots[at].length, 1):
+            return self.live.slots[at]
+        return None
+
+    def _evaluate(self, function: Function) -> None:
+        fw, site = function.fw, function.site
+        if function.new or (function.problem and function.problem[0] == "overridden"):
+            return
+        piece = function.piece
+        sizes_differ = fw is not None and fw.size and function.symbol.size and fw.size != function.symbol.size
+        if site is None and fw is not None:
+            if sizes_differ or not self.base.same(piece, fw.address):
+                if function.problem:
+                    raise LinkError(f"{piece.view.object.name}: {function.problem[0]}", hint=function.problem[1])
+                unit = function.unit or piece.view.object.name
+                raise LinkError(
+                    f"{function.name} of {unit} changed, but the firmware's {function.name} at {fw.address:#010x} has "
+                    f"no patch point",
+                    hint=f"compile {unit} with -fpatchable-function-entry={self.firmware.header.nops} "
+                    f"-ffunction-sections, build and flash",
+                )
+            self.unchanged += 1
+            return
+        hook = site.hook if site else function.stub.hook - 1 if function.stub else -1
+        value = self.live.hooks.get(hook)
+        slot = self.live_slot(value & ~1) if value is not None else None
+        if slot is not None:
+            if slot.hash == self.condenser.component(piece).hash:
+                self.unchanged += 1
+            elif site and not sizes_differ and self.base.same(piece, site.address):
+                self.reverts.append(function)
+            else:
+                self._push(function)
+        elif function.stub is not None:
+            function.new = True  # its entry is there, but leads nowhere: it goes when it is needed
+        elif value is None and not sizes_differ and site and self.base.same(piece, site.address):
+            self.unchanged += 1
+        else:
+            self._push(function)
+
+    def _push(self, function: Function) -> None:
+        if function not in self._code:
+            slot = SlotPlan(SlotKind.CODE, function.name, ident=function.ident, hash_=0)
+            self._code[function] = slot
+            slot.function = function
+            (self.added if function.new else self.replaced).append(function)
+            self._todo.append(function)
+
+    def _build_function(self, function: Function) -> None:
+        slot = self._code[function]
+        component = self.condenser.component(function.piece)
+        component.done = True
+        slot.hash = component.hash
+        self._need(component)
+        self._fill(slot, component)
+
+    def _need(self, root: Component) -> None:
+        """Decides for everything that a component refers to where it is; builds slots for what is nowhere."""
+        wanted: list[Component] = []
+        stack = [root]
+        while stack:
+            component = stack.pop()
+            for piece in component.pieces:
+                for _, _, target, _ in piece.refs:
+                    if type(target) is not Piece or target.component is component:
+                        continue
+                    if target.function is not None:
+                        raise LinkError(
+                            f"{piece.view.object.name}: {piece.name} refers into the body of {target.name}",
+                            hint="flash the new build",
+                        )
+                    other = self.condenser.component(target)
+                    if not other.done:
+                        other.done = True
+                        if not self._bind(other):
+                            wanted.append(other)
+                            stack.append(other)
+        for component in reversed(wanted):
+            code = any(p.code for p in component.pieces)
+            kind = SlotKind.CODE if code else SlotKind.CONST
+            same = self._shared.get((kind, component.hash))
+            if same is not None:
+                self._adopt(component, same)
+                continue
+            slot = SlotPlan(kind, component.pieces[0].name, ident=0, hash_=component.hash)
+            self._shared[kind, component.hash] = slot
+            self._layout(slot, component)
+        for component in wanted:
+            placed = component.pieces[0].slot
+            if placed is not None and not placed.size:
+                self._fill(placed, component)
+
+    @staticmethod
+    def _adopt(component: Component, slot: SlotPlan) -> None:
+        offset = 0
+        for piece in component.pieces:
+            offset = _aligned(offset, max(4, piece.align))
+            piece.slot, piece.offset = slot, offset
+            offset += piece.size
+
+    def _bind(self, component: Component) -> bool:
+        """Looks for what a component is in the base image or among the live slots."""
+        first = component.pieces[0]
+        if len(component.pieces) == 1:
+            found = self.base.counterpart(first)
+            like = found is not None and found.kind != "notype" and found.size in (0, first.size)
+            if found is not None and like and self.base.same(first, found.address):
+                first.address = found.address
+                return True
+            if found is not None and found.kind == "object" and not first.code:
+                if not self.in_flash(found.address):
+                    raise LinkError(
+                        f"{first.view.object.name}: {first.name} is a constant here, but a variable at "
+                        f"{found.address:#010x} in the firmware",
+                        hint="flash the new build",
+                    )
+                if first.symbol is not None and first.symbol.bind:
+                    self.notes.append(
+                        f"constant {first.name} changed: pushed functions use the new one, all others the one in flash"
+                    )
+            elif not first.code and first.symbol is None:
+                address = self._in_base(first)
+                if address is not None:
+                    first.address = address
+                    return True
+        code = any(p.code for p in component.pieces)
+        live = self._live_shared.get((SlotKind.CODE if code else SlotKind.CONST, component.hash))
+        if live is not None:
+            offset = 0
+            for piece in component.pieces:
+                offset = _aligned(offset, max(4, piece.align))
+                piece.address, piece.handle = live.address + offset, live.handle
+                offset += piece.size
+            return True
+        return False
+
+    def _in_base(self, piece: Piece) -> int | None:
+        """Where the base image happens to hold a nameless constant: most strings are there already."""
+        if piece.refs or not piece.data:
+            return None
+        for segment in self.firmware.segments:
+            if segment.physical != segment.virtual or not self.in_flash(segment.virtual):
+                continue
+            at = segment.data.find(piece.data)
+            while at >= 0:
+                address = segment.virtual + at
+                if address % piece.align == 0 and not self._rewritten(address, piece.size):
+                    return address
+                at = segment.data.find(piece.data, at + 1)
+        return None
+
+    def _rewritten(self, address: int, size: int) -> bool:
+        """Whether the image builder changes bytes there: vectors, header, patch points."""
+        header = self.firmware.header
+        if address < header.base + 4 * header.vector_count and address + size > header.base:
+            return True
+        if address < header.self_address + 192 and address + size > header.self_address:
+            return True
+        sites = self.firmware.sites
+        at = bisect_right(sites, address - 2 * header.nops, key=lambda s: s.address)
+        return at < len(sites) and sites[at].address < address + size
+
+    # ------------------------------------------------------------------------------------ slots
+
+    def _layout(self, slot: SlotPlan, component: Component) -> None:
+        self._adopt(component, slot)
+        if any(p.align > 32 for p in component.pieces):
+            raise LinkError(f"{slot.where} wants an alignment of more than 32 bytes, which slots do not have")
+
+    def _fill(self, slot: SlotPlan, component: Component) -> None:
+        """Puts a component's bytes and references into a slot, with entry jump and veneers."""
+        self._layout(slot, component)
+        for piece in component.pieces:
+            slot.data += bytes(piece.offset - len(slot.data))
+            slot.data += piece.masked or bytes(piece.size)
+        function = slot.function
+        if function is not None:
+            self._recursion(slot, function)
+        for piece in component.pieces:
+            base = piece.offset
+            if base:
+                slot.refs += [(at + base, kind, target, addend) for at, kind, target, addend in piece.refs]
+            else:
+                slot.refs += piece.refs
+        slot.size = max(len(slot.data), 1)
+        for _, _, target, _ in slot.refs:
+            self._depend(slot, target)
+        if any(p.code for p in component.pieces):
+            self._veneers(slot)
+        slot.size = max(len(slot.data), 1)
+        slot.ordinal = len(self.slots)
+        self.slots.append(slot)
+
+    def _recursion(self, slot: SlotPlan, function: Function) -> None:
+        """Sends branches to the function's own start, which carry no relocation, through its patch point.
+
+        A slot's own nops are never executed, so they take a jump to the static entry: every branch to offset 0
+        then goes there, whatever its reach. Code without nops can only have its BLs redirected: other branches to
+        its start may be loops.
+        """
+        piece = function.piece
+        if function.nops >= self.firmware.header.nops:
+            slot.skip = 2 * self.firmware.header.nops
+        marks = piece.view.object.mapping.get(piece.section)
+        spans = [(0, piece.size)]
+        if marks is not None:
+            ends = [*marks[0][1:], piece.size]
+            spans = [(s, min(e, piece.size)) for s, e, n in zip(marks[0], ends, marks[1], strict=True) if n == "t"]
+        relocated = {ref[0] for ref in piece.refs}
+        found = [(at, link) for at, link in branches_to_start(piece.data, spans) if at not in relocated]
+        if not found:
+            return
+        if slot.skip >= VENEER_SIZE:
+            slot.data[0:4] = _ENTRY_JUMP
+            slot.data[4:8] = bytes(4)
+            slot.refs.append((4, reloc.ABS32, function, 1))
+        else:
+            slot.refs += [(at, reloc.THM_CALL, function, -4) for at, link in found if link]
+
+    def _depend(self, slot: SlotPlan, target: Target) -> None:
+        if target.problem is not None and target.problem[0] != "overridden":
+            raise LinkError(f"{slot.where}: {target.problem[0]}", hint=target.problem[1])
+        if isinstance(target, Function):
+            if target.new:
+                self._push(target)
+                if target.stub is None and target.slot is None:
+                    stub = SlotPlan(SlotKind.STUB, target.name, ident=target.ident, hash_=0)
+                    stub.size = STUB_SIZE
+                    stub.data = bytearray(STUB_SIZE)
+                    stub.function = target
+                    stub.ordinal = len(self.slots)
+                    self.slots.append(stub)
+                    target.slot = stub
+        elif isinstance(target, Variable) and target.slot is None:
+            self._build_variable(target)
+        if target.slot is not None and target.slot is not slot:
+            slot.deps[target.slot] = None
+        elif target.handle is not None:
+            slot.live_deps[target.handle] = None
+
+    def _build_variable(self, variable: Variable) -> None:
+        slot = SlotPlan(SlotKind.VAR, variable.name, ident=variable.ident, hash_=0)
+        variable.slot = slot
+        slot.size = max(variable.size, 1)
+        if variable.align > 32:
+            raise LinkError(f"{variable.name} wants an alignment of {variable.align} bytes; 32 is the most")
+        slot.align = variable.align.bit_length() - 1
+        piece = variable.piece
+        if piece is not None:
+            piece.view.scan(piece)
+            slot.refs = piece.refs
+            slot.data += piece.masked or b""
+            for _, _, target, _ in piece.refs:
+                if type(target) is Piece:
+                    component = self.condenser.component(target)
+                    if not component.done:
+                        component.done = True
+                        if not self._bind(component):
+                            self._place_alone(component)
+                self._depend(slot, target)
+        slot.zero = not slot.refs and not any(slot.data)
+        slot.ordinal = len(self.slots)
+        self.slots.append(slot)
+
+    def _place_alone(self, component: Component) -> None:
+        self._need(component)
+        kind = SlotKind.CODE if any(p.code for p in component.pieces) else SlotKind.CONST
+        same = self._shared.get((kind, component.hash))
+        if same is not None:
+            self._adopt(component, same)
+            return
+        slot = SlotPlan(kind, component.pieces[0].name, ident=0, hash_=component.hash)
+        self._shared[kind, component.hash] = slot
+        self._fill(slot, component)
+
+    def _veneers(self, slot: SlotPlan) -> None:
+        """Gives branches that may not reach their target a jump at the slot's end, one per target.
+
+        Where the slot and others of this transaction will be is not known yet, but the heap's bounds are.
+        """
+        hello = self.live.hello
+        low, high = hello.heap_base, hello.heap_base + hello.heap_size
+        made: dict[tuple[Target, int], Veneer] = {}
+        refs = slot.refs
+        for number, (at, kind_number, target, addend) in enumerate(refs):
+            if kind_number == reloc.ABS32:
+                continue
+            kind = reloc.KINDS[kind_number]
+            if kind.reach is None or target.slot is slot or target.name == "":
+                continue
+            if target.address is not None:
+                first = last = target.address + addend
+            else:
+                first, last = low, high
+            if first - high >= kind.reach[0] and last - low <= kind.reach[1]:
+                continue
+            if target.address == 0 and target.tag == 4 and kind.width == 4:
+                continue  # undefined weak: becomes a nop
+            one = made.get((target, addend))
+            if one is None:
+                slot.data += bytes(-len(slot.data) % 4)
+                one = made[target, addend] = Veneer(target.name, slot, len(slot.data))
+                slot.data += veneer(0)
+                refs.append((one.offset + 4, reloc.ABS32, target, (addend + 4) | 1))
+            refs[number] = (at, kind_number, one, -4)
+
+    # ------------------------------------------------------------------------------------ notes
+
+    def _note_initial_values(self, view: View) -> None:
+        for symbol, address, piece in view.initial_values():
+            try:
+                same = self.base.same(piece, address)
+            except LinkError:
+                same = False
+            if not same:
+                self.notes.append(
+                    f"the initial value of {symbol.name} in {view.object.unit or view.object.name} is not the "
+                    f"firmware's; the live variable at {address:#010x} keeps its value"
+                )
+
+
+def _aligned(value: int, align: int) -> int:
+    return -(-value // align) * align

@@ -1,0 +1,424 @@
+"""One object, cut into pieces, with every reference resolved to a target.
+
+Sections are cut as the compiler meant them: one function per code section (``-ffunction-sections``), one variable
+per data section (``-fdata-sections``), one string per NUL in a string section. Symbols and section offsets lead to
+targets: what the firmware or a live slot has is bound there, never copied; only the rest is new.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from hotflash.elf import format as elf
+from hotflash.elf.firmware import NOP
+from hotflash.errors import LinkError
+from hotflash.link import reloc
+from hotflash.link.identity import Names, base_name, function_name, ident, is_clang, is_private
+from hotflash.link.model import TAG_ABSOLUTE, Function, Piece, Target, Variable
+from hotflash.link.thumb import B24_MASK, get_b24
+
+if TYPE_CHECKING:
+    from hotflash.elf.object import ObjectFile, Symbol
+    from hotflash.link.select import Linker
+
+_I = struct.Struct("<i")
+_U = struct.Struct("<I")
+_MAX_PIECE = 1 << 24
+
+Entry = tuple[Target, int, int]
+"""A symbol's target, its offset from there, and its Thumb bit."""
+
+
+class View:
+    """An object as the linker sees it."""
+
+    def __init__(self, obj: ObjectFile, linker: Linker) -> None:
+        self.object = obj
+        self.linker = linker
+        self.names = Names(linker.firmware, obj)
+        self.clang = is_clang(obj)
+        self.functions: list[Function] = []
+        self._entries: list[Entry | None] = [None] * len(obj.symbols)
+        self._pieces: dict[tuple[int, int], Piece] = {}
+        self._variables: dict[int, Target] = {}
+        self._by_section: dict[int, list[Symbol]] = {}
+        self._users: dict[int, set[str]] | None = None
+        self.globals: dict[str, int] = {}
+        """Global and weak definitions by name."""
+        for symbol in obj.symbols:
+            if symbol.section in (elf.SHN_UNDEF, elf.SHN_ABS):
+                continue
+            if symbol.kind in (elf.STT_FUNC, elf.STT_OBJECT, elf.STT_GNU_IFUNC) and symbol.section < elf.SHN_LORESERVE:
+                self._by_section.setdefault(symbol.section, []).append(symbol)
+            if symbol.bind != elf.STB_LOCAL:
+                self.globals[symbol.name] = symbol.index
+
+    # -------------------------------------------------------------------------------- functions
+
+    def find_functions(self) -> None:
+        """Cuts the code sections into functions and finds each in the firmware or among the live stubs."""
+        for index, symbols in self._by_section.items():
+            section = self.object.sections[index]
+            if not section.code or not section.alloc:
+                continue
+            functions = [s for s in symbols if s.kind in (elf.STT_FUNC, elf.STT_GNU_IFUNC)]
+            starts = {s.value & ~1 for s in functions}
+            if not functions:
+                continue
+            if starts != {0}:
+                listed = ", ".join(s.name for s in functions[:4]) + (", ..." if len(functions) > 4 else "")
+                raise LinkError(
+                    f"{self.object.name}: section {section.name} holds several functions ({listed}), which cannot be "
+                    f"taken apart",
+                    hint=f"compile {self.object.unit or self.object.name} with -ffunction-sections",
+                )
+            self._function(index, functions)
+
+    def _function(self, index: int, symbols: list[Symbol]) -> None:
+        for symbol in symbols:
+            if symbol.kind == elf.STT_GNU_IFUNC:
+                raise LinkError(
+                    f"{self.object.name}: {symbol.name} is an indirect function (ifunc)", hint="not on Cortex-M"
+                )
+        symbols = sorted(symbols, key=lambda s: ((s.bind - 1) % 3, s.name))  # global, weak, local
+        first = symbols[0]
+        piece = self._piece(index, 0, self.object.sections[index].size, first.name)
+        if first.bind == elf.STB_LOCAL and (is_private(first.name) or self.clang):
+            return
+        who = ident(first.name) if first.bind != elf.STB_LOCAL else ident(first.unit, first.name)
+        function = Function(piece, first, who)
+        while function.nops < 8 and piece.data[2 * function.nops : 2 * function.nops + 2] == NOP:
+            function.nops += 1
+        piece.function = function
+        self._bind_function(function, symbols)
+        self.functions.append(function)
+
+    def _bind_function(self, function: Function, symbols: list[Symbol]) -> None:
+        firmware = self.linker.firmware
+        found = self.names.anywhere(function.symbol)
+        if found is not None and found.kind == "object":
+            raise LinkError(
+                f"{self.object.name}: {function.name} is a function here, but a variable in the firmware",
+                hint="flash the new build",
+            )
+        if found is not None and found.bind == "global" and function.symbol.bind == elf.STB_WEAK:
+            function.problem = ("overridden", "")  # the firmware has a strong definition: this one is not linked
+        if found is not None:
+            function.fw = found
+            function.address = function.piece.base = found.address
+            function.site = firmware.site_at.get(found.address)
+            if function.site is not None:
+                mine = {s.name for s in symbols}
+                others = [a.name for a in function.site.aliases if a.name not in mine]
+                if others and found.bind == "weak" and function.symbol.bind == elf.STB_GLOBAL:
+                    shared = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+                    function.site = None
+                    function.problem = (
+                        (
+                            f"{function.name} shares its code with {shared} in the firmware (weak alias), so it has no "
+                            f"patch point of its own: it is live after reflash"
+                        ),
+                        "flash the new build (`hotflash flash`)",
+                    )
+            return
+        stub = self.linker.live_stubs.get(function.ident)
+        if stub is not None:
+            function.stub = stub
+            function.address = stub.address
+            function.handle = stub.handle
+        else:
+            function.new = True
+
+    # ----------------------------------------------------------------------------------- pieces
+
+    def _piece(self, index: int, start: int, size: int, name: str) -> Piece:
+        piece = self._pieces.get((index, start))
+        if piece is None:
+            section = self.object.sections[index]
+            if size > _MAX_PIECE:
+                raise LinkError(f"{self.object.name}: {name} has {size} bytes, more than any board's memory")
+            align = section.align if start == 0 else 1
+            piece = Piece(
+                self, name, index, start, size, align=align, code=section.code, writable=section.writable
+            )  # fmt: skip
+            piece.data = section.data[start : start + size]
+            self._pieces[index, start] = piece
+        return piece
+
+    def scan(self, piece: Piece) -> Piece:
+        """Reads a piece's relocations: its contents with relocated fields zeroed, and its references."""
+        if piece.masked is not None:
+            return piece
+        obj, section = self.object, self.object.sections[piece.section]
+        relocations = obj.relocations(piece.section)
+        start, end = piece.start, piece.start + piece.size
+        if start or end != section.size:
+            relocations = [r for r in relocations if start <= r[0] < end]
+        if not relocations:
+            piece.masked = piece.data
+            return piece
+        data = bytearray(piece.data)
+        size = len(data)
+        refs = piece.refs
+        entries = self._entries
+        get_i, put_u, put = _I.unpack_from, _U.pack_into, refs.append
+        for offset, number, symbol, explicit in relocations:
+            at = offset - start
+            if number == 2 and at + 4 <= size:  # R_ARM_ABS32: half of all relocations
+                addend = get_i(data, at)[0] if explicit is None else explicit
+                put_u(data, at, 0)
+                entry = entries[symbol] or self._entry(symbol, addend, 0, section.name, offset)
+                put((at, 2, entry[0], entry[1] + entry[2] + addend))
+                continue
+            if (number == 10 or number == 30) and at + 4 <= size:  # noqa: PLR1714 - BL, B.W: most of the others
+                addend = get_b24(data, at) if explicit is None else explicit
+                put_u(data, at, _U.unpack_from(data, at)[0] & B24_MASK)
+                entry = entries[symbol] or self._entry(symbol, addend, 4, section.name, offset)
+                put((at, number, entry[0], entry[1] + addend))
+                continue
+            if number in reloc.IGNORED:
+                continue
+            kind = reloc.KINDS.get(number)
+            where = f"{obj.name}: {section.name}+{offset:#x}"
+            if kind is None:
+                hint = "keep the variable out of pushed code, or flash" if 104 <= number <= 108 else None
+                raise LinkError(
+                    f"{where}: {reloc.name_of(number)} against {obj.symbols[symbol].name or '(section)'} is not handled",
+                    hint=hint or "compile without position-independent or special code models",
+                )
+            if at + kind.width > size:
+                raise LinkError(f"{where}: {kind.name} reaches behind the end of {piece.name}")
+            addend = kind.get(data, at) if explicit is None else explicit
+            field = int.from_bytes(data[at : at + kind.width], "little") & kind.mask
+            data[at : at + kind.width] = field.to_bytes(kind.width, "little")
+            entry = entries[symbol] or self._entry(symbol, addend, 4 if kind.branch else 0, section.name, offset)
+            thumb = entry[2] if not kind.branch and number not in reloc.NO_THUMB_BIT and kind.part != "high" else 0
+            put((at, number, entry[0], entry[1] + addend + thumb))
+        piece.masked = bytes(data)
+        return piece
+
+    # ------------------------------------------------------------------------------- references
+
+    def _entry(self, index: int, addend: int, bias: int, section: str, offset: int) -> Entry:
+        """The target of a symbol; remembered unless the addend takes part in finding it."""
+        symbol = self.object.symbols[index]
+        if symbol.section == elf.SHN_UNDEF:
+            entry = self._undefined(symbol, index, section, offset)
+        elif symbol.section == elf.SHN_ABS:
+            entry = Target(symbol.name, address=symbol.value, tag=TAG_ABSOLUTE, token=symbol.value), 0, 0
+        elif symbol.section == elf.SHN_COMMON:
+            entry = self._variable(symbol), 0, 0
+        elif symbol.kind == elf.STT_TLS or self.object.sections[symbol.section].flags & elf.SHF_TLS:
+            raise LinkError(
+                f"{self.object.name}: {section}+{offset:#x} refers to the thread-local {symbol.name}",
+                hint="thread-local variables cannot be patched",
+            )
+        else:
+            found, keep = self._defined(symbol, addend, bias, f"{self.object.name}: {section}+{offset:#x}")
+            if keep:
+                self._entries[index] = found
+            return found
+        self._entries[index] = entry
+        return entry
+
+    def _undefined(self, symbol: Symbol, index: int, section: str, offset: int) -> Entry:
+        if index == 0:
+            return Target("0", address=0, tag=TAG_ABSOLUTE), 0, 0
+        found = self.linker.lookup(symbol.name, self)
+        if found is not None:
+            return found
+        if symbol.bind == elf.STB_WEAK:
+            return Target(symbol.name, address=0, tag=TAG_ABSOLUTE), 0, 0
+        raise self.linker.undefined(symbol.name, self, section, offset)
+
+    def _defined(self, symbol: Symbol, addend: int, bias: int, where: str) -> tuple[Entry, bool]:
+        section = self.object.sections[symbol.section]
+        if not section.alloc:
+            raise LinkError(f"{where} refers to section {section.name}, which is not in memory at run time")
+        if section.code:
+            return self._code(symbol, addend, bias, where)
+        if section.writable:
+            return self._data(symbol, where)
+        return self._constant(symbol, addend, where)
+
+    def _code(self, symbol: Symbol, addend: int, bias: int, where: str) -> tuple[Entry, bool]:
+        piece = self._pieces.get((symbol.section, 0))
+        if piece is None:
+            name = self.object.sections[symbol.section].name
+            raise LinkError(f"{where} refers to {name}, which has no function symbol", hint="give it a .type and .size")
+        if symbol.kind == elf.STT_FUNC:
+            if piece.function is None:
+                return (piece, 0, 1), True
+            return (piece.function, 0, 1), True
+        inside = (symbol.value + addend + bias) & ~1
+        if inside == 0 and piece.function is not None:
+            return (piece.function, symbol.value, 0), False
+        if not 0 <= inside <= piece.size:
+            raise LinkError(f"{where} refers to {piece.name}{inside:+#x}, outside of the function")
+        return (piece, symbol.value, 0), False
+
+    def _data(self, symbol: Symbol, where: str) -> tuple[Entry, bool]:
+        objects = [s for s in self._by_section.get(symbol.section, ()) if s.kind == elf.STT_OBJECT]
+        if symbol.kind == elf.STT_OBJECT:
+            return (self._variable(symbol), 0, 0), True
+        section = self.object.sections[symbol.section]
+        if len({s.value for s in objects}) == 1:
+            first = objects[0]
+            return (self._variable(first), symbol.value - first.value, 0), True
+        # Several variables: which one a section offset means is certain only if all lie as in the firmware.
+        targets = [(self._variable(s), s.value) for s in objects]
+        deltas = {t.address - value if t.address is not None and t.problem is None else None for t, value in targets}
+        if len(deltas) == 1 and None not in deltas:
+            return (targets[0][0], symbol.value - targets[0][1], 0), True
+        what = f"several variables ({', '.join(s.name for s in objects[:4])})" if objects else "data without a name"
+        flag = "-mno-global-merge" if self.clang and "Merged" in section.name else "-fdata-sections"
+        raise LinkError(
+            f"{where} refers to {section.name}, which holds {what}",
+            hint=f"compile {self.object.unit or self.object.name} with {flag}",
+        )
+
+    def _variable(self, symbol: Symbol) -> Target:
+        target = self._variables.get(symbol.index)
+        if target is None:
+            target = self._variables[symbol.index] = self._find_variable(symbol)
+        return target
+
+    def _find_variable(self, symbol: Symbol) -> Target:
+        linker = self.linker
+        local = symbol.bind == elf.STB_LOCAL
+        names: list[tuple[str, ...]] = [(symbol.name,)] if not local else [(symbol.unit, symbol.name)]
+        if local and "." in symbol.name:
+            base = base_name(symbol.name)
+            owners = sorted(self.users(symbol))
+            names = [(symbol.unit, owner, base) for owner in owners] + [(symbol.unit, base)]
+            if len(owners) != 1:
+                names = names[::-1]
+            found = self.names.static(symbol, self.users)
+        else:
+            found = self.names.anywhere(symbol)
+        size = symbol.size
+        if found is not None:
+            target = Target(symbol.name, address=found.address, token=ident(*names[0]))
+            if found.kind == "function":
+                target.problem = f"{symbol.name} is a variable here, but a function in the firmware", "flash"
+            elif found.size and size and found.size != size:
+                target.problem = (
+                    (
+                        f"{symbol.name} has {size} bytes in {self.object.name}, but the live variable at "
+                        f"{found.address:#010x} has {found.size}"
+                    ),
+                    "a live variable keeps its size: use a new name, or flash the new build",
+                )
+            elif linker.in_flash(found.address):
+                target.problem = (
+                    (
+                        f"{symbol.name} is a variable in {self.object.name}, but a constant at {found.address:#010x} in "
+                        f"the firmware"
+                    ),
+                    "flash the new build",
+                )
+            return target
+        for parts in names:
+            live = linker.live_variables.get(ident(*parts))
+            if live is not None:
+                target = Target(symbol.name, address=live.address, token=live.ident)
+                target.handle = live.handle
+                if live.length != size:
+                    target.problem = (
+                        (
+                            f"{symbol.name} has {size} bytes in {self.object.name}, but the live variable at "
+                            f"{live.address:#010x} has {live.length}"
+                        ),
+                        "a live variable keeps its size: use a new name, or reset the board",
+                    )
+                return target
+        if symbol.section == elf.SHN_COMMON:
+            variable = Variable(symbol.name, ident(*names[0]), size, max(symbol.value, 1), None)
+        else:
+            section = self.object.sections[symbol.section]
+            piece = self._piece(symbol.section, symbol.value, size, symbol.name)
+            variable = Variable(symbol.name, ident(*names[0]), size, section.align, piece)
+        return linker.new_variables.setdefault(variable.ident, variable)
+
+    def users(self, symbol: Symbol) -> set[str]:
+        """Source names of the object's functions that refer to a variable."""
+        if self._users is None:
+            self._users = {}
+            for section, symbols in self._by_section.items():
+                function = next((s for s in symbols if s.kind == elf.STT_FUNC), None)
+                if function is None or not self.object.sections[section].code:
+                    continue
+                for _, _, index, _ in self.object.relocations(section):
+                    used = self.object.symbols[index]
+                    self._users.setdefault(used.section, set()).add(function_name(function.name))
+        found = self._users.get(symbol.section, set())
+        if self.clang and "." in symbol.name:  # clang says it: function.variable
+            found = found | {symbol.name.split(".", 1)[0]}
+        return found
+
+    def _constant(self, symbol: Symbol, addend: int, where: str) -> tuple[Entry, bool]:
+        index = symbol.section
+        section = self.object.sections[index]
+        if section.flags & elf.SHF_MERGE and section.entsize:
+            point = symbol.value + (addend if symbol.kind == elf.STT_SECTION else 0)
+            if not 0 <= point < section.size:
+                raise LinkError(f"{where} refers to offset {point:+#x} of {section.name}, outside of it")
+            start, end = self._element(section, point)
+            piece = self._piece(index, start, end - start, f"{section.name}+{start:#x}")
+            piece.align = 1 if start % section.align else section.align
+            return (piece, symbol.value - start, 0), symbol.kind != elf.STT_SECTION
+        objects = [s for s in self._by_section.get(index, ()) if s.kind == elf.STT_OBJECT]
+        if len({s.value for s in objects}) == 1 and objects[0].value == 0:
+            first = min(objects, key=lambda s: (s.bind - 1) % 3)
+            piece = self._piece(index, 0, section.size, first.name)
+            piece.symbol = first
+        elif objects and any(s.bind != elf.STB_LOCAL for s in objects):
+            raise LinkError(
+                f"{where} refers to {section.name}, which holds several constants "
+                f"({', '.join(s.name for s in objects[:4])})",
+                hint=f"compile {self.object.unit or self.object.name} with -fdata-sections",
+            )
+        else:
+            piece = self._piece(index, 0, section.size, section.name)
+        return (piece, symbol.value, 0), True
+
+    @staticmethod
+    def _element(section: elf.Section, point: int) -> tuple[int, int]:
+        """Start and end of the mergeable element (string or constant) around an offset."""
+        width, data = section.entsize, section.data
+        if not section.flags & elf.SHF_STRINGS:
+            start = point - point % width
+            return start, min(start + width, section.size)
+        zero = bytes(width)
+        start = point - point % width
+        while start >= width and data[start - width : start] != zero:
+            start -= width
+        end = point - point % width
+        while end < section.size and data[end : end + width] != zero:
+            end += width
+        return start, min(end + width, section.size)
+
+    # -------------------------------------------------------------------------------- for notes
+
+    def initial_values(self) -> list[tuple[Symbol, int, Piece]]:
+        """Variables that the firmware has: symbol, live address, and the object's initial value."""
+        found = []
+        for index, symbols in self._by_section.items():
+            section = self.object.sections[index]
+            if not section.writable or not section.alloc or section.flags & elf.SHF_TLS:
+                continue
+            for symbol in symbols:
+                if symbol.kind == elf.STT_OBJECT:
+                    target = self._variable(symbol)
+                    if target.address is not None and target.handle is None and target.problem is None:
+                        piece = self._piece(index, symbol.value, symbol.size, symbol.name)
+                        found.append((symbol, target.address, piece))
+        return found
+
+    def definition(self, index: int) -> Entry:
+        """The target of a global symbol that this object defines."""
+        entry = self._entries[index]
+        if entry is None:
+            entry = self._entry(index, 0, 0, "another object", 0)
+        return entry
