@@ -1,0 +1,1 @@
+"""Frames, messages, and the link that carries them: docs/SPEC.md."""

@@ -139,6 +139,7 @@ class Channel(Protocol):
     ) -> Pending:
         """Sends a request as soon as the device has room for it, and does not wait for the reply.
 
+        A request that is lost and sent again is done behind later ones: wait for a reply where the order counts.
         ``quiet`` allows a Write or FlashWrite to go without an acknowledgement. ``timeout`` in seconds and
         ``repeats`` end it with :class:`SilentError` earlier than usual.
         """

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, TypeVar
 from hotflash.errors import HotflashError, PortError, WireError
 from hotflash.transport import LinkLostError, Transport
 from hotflash.wire import frame as framing
-from hotflash.wire.channel import REPEATABLE, Outcome, Pending, read_hello, silent
+from hotflash.wire.channel import REPEATABLE, Outcome, Pending, SilentError, read_hello, silent
 from hotflash.wire.codec import Reader
-from hotflash.wire.events import Event, EventDecoder, LinkDown, LinkUp
+from hotflash.wire.events import Boot, Event, EventDecoder, LinkDown, LinkUp, Plain
 from hotflash.wire.frame import Frame, FrameReader
 from hotflash.wire.messages import Channel, HelloReply, HelloRequest, Op, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+from itertools import takewhile
 
 __all__ = ["Link"]
 
@@ -139,6 +140,7 @@ class Link:
         self._closing = threading.Event()
         self._frames = FrameReader()
         self._echo = False
+        self._plain = False
         self._decoder = EventDecoder()
         self._listeners: list[Callable[[Event], None]] = []
         self._taps: list[Callable[[Frame | Event], None]] = []
@@ -243,7 +245,9 @@ class Link:
             # The same seq and bytes again would be taken for a repeat of the one that the device keeps.
             self._kept.add(seq)
         # Quiet requests free their room when a later one is answered: there has to be one in time.
-        unheard = sum(len(other.wire) for other in self._flight.values() if other.quiet)
+        unheard = sum(
+            len(other.wire) for other in takewhile(lambda other: other.quiet, reversed(self._flight.values()))
+        )
         sent.quiet = quiet and unheard + size <= self._window // 2
         op = sent.op | _QUIET if sent.quiet else sent.op
         sent.wire = framing.encode(Frame(Channel.CONTROL, seq, bytes((op,)) + sent.payload))
@@ -355,6 +359,11 @@ class Link:
                 f"{self._name} answers with something that is not hotflash",
                 hint="check the baud rate, and that the board has the bootloader",
             )
+        if sent.op == Op.HELLO and self._plain:
+            return SilentError(
+                f"{self._name}: the board runs an application that another tool flashed, without monitor",
+                hint="reset the board and within a quarter of a second run `hotflash flash`",
+            )
         return silent(self._name, sent.op)
 
     def _take_out(self, sent: _Sent) -> None:
@@ -401,7 +410,7 @@ class Link:
             status, message = frame.body[0], frame.body[1:]
             if sent.alone:
                 self._kept = {sent.seq}
-            sealed = sent.op == Op.COMMIT and status != Status.E_SEAL
+            sealed = sent.op == Op.ABORT or (sent.op == Op.COMMIT and status != Status.E_SEAL)
             for other in list(self._flight.values()):
                 if sealed and other.op == Op.WRITE and other.first < sent.last:
                     # The seal vouches for them, or the transaction is gone.
@@ -452,6 +461,8 @@ class Link:
         for tap in taps:
             tap(item)
         for event in events:
+            if isinstance(event, Boot | Plain):
+                self._plain = isinstance(event, Plain)
             for listener in listeners:
                 listener(event)
 
