@@ -129,5 +129,6 @@ def incompatibility(thing: Mapping[int, int | str], firmware: Mapping[int, int |
     for tag, what in ((ENUM_SIZE, "-fshort-enums"), (PCS_WCHAR, "-fshort-wchar")):
         a, b = int(thing.get(tag, 0)), int(firmware.get(tag, 0))
         if a and b and a != b and not (tag == ENUM_SIZE and 3 in (a, b)):
-            return f"was compiled with another setting of {what} than the firmware", f"use the firmware's {what}"
+            flag = what if b < a else what.replace("-f", "-fno-")
+            return f"was compiled with another setting of {what} than the firmware", f"compile it with {flag}"
     return None

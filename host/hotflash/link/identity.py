@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hotflash.elf import format as elf
 from hotflash.errors import LinkError
+from hotflash.link.debug import firmware_owners, object_owners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from hotflash.elf.firmware import Firmware, Symbol
     from hotflash.elf.object import ObjectFile
@@ -35,6 +37,12 @@ def base_name(name: str) -> str:
     """A static's name without the number that the compiler gave it: ``count.0`` is ``count``."""
     found = _NUMBERED.match(name)
     return found[1] if found else name
+
+
+def static_name(name: str, *, clang: bool) -> str:
+    """The source's name of a function static: GCC calls it ``count.0``, clang ``f.count`` or ``f.count.3``."""
+    plain = base_name(name)
+    return plain.split(".", 1)[1] if clang and "." in plain else plain
 
 
 def function_name(name: str) -> str:
@@ -127,31 +135,44 @@ class Names:
     def static(self, symbol: ObjectSymbol, users: Callable[[ObjectSymbol], set[str]]) -> Symbol | None:
         """The live function static that a numbered local variable of the object is, or None when it is new.
 
-        One candidate on either side is a match. Of several, those belong together whose users are the same
-        functions: ``users`` says which functions of the object refer to a variable, and the firmware's code is
-        searched for the candidates' addresses. LinkError when that does not settle it.
+        Those belong together that are used by the same functions: ``users`` says which functions of the object
+        refer to a variable, and the firmware's code is searched for the candidates' addresses. What inlining
+        leaves open is settled by the debug information of both. One candidate on either side is a match when
+        nothing speaks against it; otherwise LinkError.
         """
-        base = base_name(symbol.name)
-        candidates = [s for n, s in self.group(symbol.unit).items() if s.kind == "object" and base_name(n) == base]
+        base = static_name(symbol.name, clang=self._clang)
+        candidates = [
+            s
+            for n, s in self.group(symbol.unit).items()
+            if s.kind == "object" and base_name(n) == base and not self._constant(s)
+        ]
         if not candidates:
             return None
         mine = [
             s
             for s in self._object.symbols
-            if s.kind == elf.STT_OBJECT and s.unit == symbol.unit and base_name(s.name) == base and s.section
+            if s.kind == elf.STT_OBJECT and s.unit == symbol.unit and s.section and "." in s.name
         ]
+        mine = [s for s in mine if static_name(s.name, clang=self._clang) == base]
         mine = [s for s in mine if self._object.sections[s.section].writable]
-        if len(candidates) == 1 and len(mine) == 1:
-            return candidates[0]
         owners = {c: self._users(c) for c in candidates}
         wanted = users(symbol)
-        fits = [c for c in candidates if owners[c] & wanted]
+        if len(candidates) == 1 and len(mine) == 1 and (not owners[candidates[0]] or owners[candidates[0]] & wanted):
+            return candidates[0]
+        # Only users of one candidate tell it from the others: a function may have inlined the owners of several.
+        telling = {
+            c: owners[c].difference(*(owners[other] for other in candidates if other is not c)) for c in candidates
+        }
+        fits = [c for c in candidates if telling[c] & wanted]
         rivals = [s for s in mine if s is not symbol]
-        if len(fits) == 1 and not any(owners[fits[0]] & users(s) for s in rivals):
+        if len(fits) == 1 and not any(telling[fits[0]] & users(s) for s in rivals):
             return fits[0]
-        taken = {c for s in rivals for c in candidates if owners[c] & users(s)}
-        if not fits and all(owners[c] for c in candidates) and (taken == set(candidates) or not self._known(wanted)):
-            return None
+        mine_is, theirs = object_owners(self._object, symbol.unit), firmware_owners(self._firmware, symbol.unit)
+        owner = symbol.name.split(".", 1)[0] if self._clang else mine_is.get((symbol.section, symbol.value))
+        if owner is not None and all(c.address in theirs for c in candidates):
+            return next((c for c in candidates if theirs[c.address] == owner), None)
+        if len(candidates) == 1 and len(mine) == 1:
+            return candidates[0]
         listed = ", ".join(
             f"{c.name} at {c.address:#010x} used by {', '.join(sorted(owners[c])) or '?'}" for c in candidates
         )
@@ -161,20 +182,27 @@ class Names:
             hint="rename it, or flash the new build",
         )
 
-    def _known(self, functions: Iterable[str]) -> bool:
-        names = {function_name(f.name) for f in self._firmware.functions}
-        return any(f in names for f in functions)
+    def _constant(self, symbol: Symbol) -> bool:
+        header = self._firmware.header
+        return not header.ram_start <= symbol.address < header.ram_end
 
-    def _users(self, variable: Symbol) -> set[str]:
+    def _users(self, variable: Symbol) -> frozenset[str]:
         """Functions of the firmware that hold an address inside a variable in their literals."""
-        found = set()
-        for segment in self._firmware.segments:
-            for offset in range(0, max(variable.size, 1), 4) if variable.size <= 64 else (0,):
-                pattern = (variable.address + offset).to_bytes(4, "little")
-                at = segment.data.find(pattern)
-                while at >= 0:
-                    near = self._firmware.symbols_near(segment.virtual + at)
-                    if near is not None:
-                        found.add(function_name(near[0].name))
-                    at = segment.data.find(pattern, at + 1)
-        return found
+        return _users(self._firmware, variable.address, variable.size)
+
+
+@lru_cache(maxsize=4096)
+def _users(firmware: Firmware, address: int, size: int) -> frozenset[str]:
+    found = set()
+    for segment in firmware.segments:
+        if not segment.executable:
+            continue
+        for offset in range(0, max(size, 1), 4) if size <= 64 else (0,):
+            pattern = (address + offset).to_bytes(4, "little")
+            at = segment.data.find(pattern)
+            while at >= 0:
+                near = firmware.symbols_near(segment.virtual + at)
+                if near is not None:
+                    found.add(function_name(near[0].name))
+                at = segment.data.find(pattern, at + 1)
+    return frozenset(found)

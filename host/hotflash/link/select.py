@@ -274,7 +274,7 @@ class Linker:
         first = component.pieces[0]
         if len(component.pieces) == 1:
             found = self.base.counterpart(first)
-            like = found is not None and found.kind != "notype" and found.size in (0, first.size)
+            like = found is not None and found.kind != "notype" and (first.code or found.size in (0, first.size))
             if found is not None and like and self.base.same(first, found.address):
                 first.address = found.address
                 return True

@@ -14,7 +14,7 @@ from hotflash.elf import format as elf
 from hotflash.elf.firmware import NOP
 from hotflash.errors import LinkError
 from hotflash.link import reloc
-from hotflash.link.identity import Names, base_name, function_name, ident, is_clang, is_private
+from hotflash.link.identity import Names, function_name, ident, is_clang, is_private, static_name
 from hotflash.link.model import TAG_ABSOLUTE, Function, Piece, Target, Variable
 from hotflash.link.thumb import B24_MASK, get_b24
 
@@ -69,8 +69,8 @@ class View:
             if starts != {0}:
                 listed = ", ".join(s.name for s in functions[:4]) + (", ..." if len(functions) > 4 else "")
                 raise LinkError(
-                    f"{self.object.name}: section {section.name} holds several functions ({listed}), which cannot be "
-                    f"taken apart",
+                    f"{self.object.name}: section {section.name} holds several functions ({listed}), which cannot "
+                    f"be taken apart",
                     hint=f"compile {self.object.unit or self.object.name} with -ffunction-sections",
                 )
             self._function(index, functions)
@@ -289,7 +289,7 @@ class View:
         local = symbol.bind == elf.STB_LOCAL
         names: list[tuple[str, ...]] = [(symbol.name,)] if not local else [(symbol.unit, symbol.name)]
         if local and "." in symbol.name:
-            base = base_name(symbol.name)
+            base = static_name(symbol.name, clang=self.clang)
             owners = sorted(self.users(symbol))
             names = [(symbol.unit, owner, base) for owner in owners] + [(symbol.unit, base)]
             if len(owners) != 1:
