@@ -63,7 +63,7 @@ def build_bootloader(board: Board, out_dir: Path | None = None, *, toolchain: st
     compiler, make = find_tool(f"{toolchain}gcc"), find_tool("make")
     sources = sdk.bootloader_dir()
     out = (out_dir if out_dir is not None else default_cache()).absolute()
-    target = out / f"{board.name}-{_content_hash((sources, board.path), compiler)}"
+    target = out / f"{board.name}-{_content_hash((sources, sdk.boards_dir() / 'common', board.path), compiler)}"
     elf = target / "boot.elf"
     if elf.is_file():
         return elf

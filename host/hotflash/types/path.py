@@ -197,7 +197,8 @@ def _as_words(expression: str, symbol: Symbol) -> TypedVariable:
 
 
 def _suggest(firmware: Firmware, name: str) -> str:
-    statics = DebugInfo.of(firmware).find(name, "*")
+    found = DebugInfo.of(firmware).find(name, "*")
+    statics = [item for item in found if item.address is not None and _placed(firmware, item.address)]
     if statics:
         return "did you mean " + " or ".join(sorted({f"{item.function}.{item.name}" for item in statics})) + "?"
     names = sorted({symbol.name for symbol in firmware.variables if "." not in symbol.name})
