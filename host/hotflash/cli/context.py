@@ -14,7 +14,7 @@ from hotflash.cli import output
 from hotflash.cli.complete import complete_board, complete_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hotflash.session import Session
     from hotflash.settings import Settings
@@ -103,19 +103,20 @@ _COMMON = (
     click.option("--project", type=click.Path(file_okay=False, exists=True), help="Project folder."),
     click.option("--json", "as_json", is_flag=True, help="Print a JSON object."),
 )
-_SETTINGS = ("port", "baud", "connect_timeout", "board", "elf")
+_PORT_NAMES = ("port", "baud", "connect_timeout")
 
 
 def shared_options(*, port: bool = True, board: bool = False, elf: bool = False) -> Callable[..., Any]:
     """Adds the shared options and passes the :class:`App` that they were put into as first argument."""
     chosen = (*(_PORT if port else ()), *(_BOARD if board else ()), *(_ELF if elf else ()), *_COMMON)
+    taken = (*(_PORT_NAMES if port else ()), *(("board",) if board else ()), *(("elf",) if elf else ()))
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @click.pass_context
         @functools.wraps(function)
         def wrapper(context: click.Context, /, **values: Any) -> Any:
             app = app_of(context)
-            take_options(app, values)
+            take_options(app, values, taken)
             return function(app, **values)
 
         decorated: Callable[..., Any] = wrapper
@@ -126,9 +127,9 @@ def shared_options(*, port: bool = True, board: bool = False, elf: bool = False)
     return decorate
 
 
-def take_options(app: App, values: dict[str, Any]) -> None:
+def take_options(app: App, values: dict[str, Any], taken: Sequence[str] = _PORT_NAMES) -> None:
     """Moves shared options out of ``values`` into the App; those on the command win over the group's."""
-    for name in _SETTINGS:
+    for name in taken:
         value = values.pop(name, None)
         if value is not None:
             app.flags[name] = value

@@ -78,9 +78,10 @@ def _rows(report: StatusReport) -> list[tuple[str, str]]:
         (
             "monitor",
             (
-                f"{output.plural(counters['commits'], 'commit')}, {counters['masked_last']} instructions masked by the "
-                f"last, {counters['masked_max']} at most; last scan {output.number(counters['scan_words'])} words, longest "
-                f"{output.number(counters['scan_us'])} us; {output.number(counters['stack_free'])} bytes of stack unused"
+                f"{output.plural(counters['commits'], 'commit')}, {counters['masked_last']} instructions masked by "
+                f"the last, {counters['masked_max']} at most; last scan {output.number(counters['scan_words'])} words, "
+                f"longest {output.number(counters['scan_us'])} us; {output.number(counters['stack_free'])} bytes of "
+                "stack unused"
             ),
         ),
         ("line", ", ".join(lost) if lost else "nothing lost"),

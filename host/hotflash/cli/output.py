@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -41,6 +40,8 @@ def data(text: str, *, newline: bool = True) -> None:
 
 def data_json(kind: str, value: Any) -> None:
     """A versioned JSON object to stdout, in one line."""
+    import json
+
     from hotflash.session.results import to_json
 
     fields = to_json(value)

@@ -198,15 +198,19 @@ class Session:
 
     def observe(self, slots: Sequence[Slot]) -> Journal:
         """The journal, brought up to date with what the device runs."""
-        hello = self.hello
-        bound = [(slot.ident, slot.hash) for slot in slots if slot.flags & SlotFlag.BOUND]
         with self.store.locked():
-            journal = self.load_journal()
-            if journal.observe(hello.boot_count, hello.generation, bound) and (
-                journal.objects or self.store.build_folder(hello.build_id).is_dir()
-            ):
-                self.store.save_journal(hello.build_id, journal)
+            journal, changed = self.observed(slots)
+            # A board that is none of this project's business leaves no trace in it.
+            if changed and (journal.objects or self.store.build_folder(self.hello.build_id).is_dir()):
+                self.store.save_journal(self.hello.build_id, journal)
         return journal
+
+    def observed(self, slots: Sequence[Slot]) -> tuple[Journal, bool]:
+        """The same without storing it, and whether that would be needed. Call under the store's lock."""
+        hello = self.hello
+        journal = self.load_journal()
+        bound = [(slot.ident, slot.hash) for slot in slots if slot.flags & SlotFlag.BOUND]
+        return journal, journal.observe(hello.boot_count, hello.generation, bound)
 
     def load_journal(self) -> Journal:
         """The stored journal; a damaged one is set aside and begun anew. Call under the store's lock."""

@@ -121,7 +121,6 @@ def _transact(
     live = session.device.live()
     firmware = session.firmware
     read_ms = (time.perf_counter() - started) * 1e3
-    journal = session.observe(live.slots)
 
     started = time.perf_counter()
     plan = make_plan(objects, firmware, live)
@@ -145,18 +144,17 @@ def _transact(
         notes=tuple(plan.notes),
         lost=(),
     )
-    pushed = [_pushed(obj, store.add_object(build_id, data), plan) for obj, data in loaded]
-    if plan.empty:
-        # That the object is what runs is an answer, too: it settles edits that a reset took.
-        with store.locked():
-            journal = session.load_journal()
-            journal.settle(pushed)
-            store.save_journal(build_id, journal)
-        return replace(report, lost=edits_of(journal.lost))
     with store.locked():
-        journal = session.load_journal()
-        journal.prepare(pushed)
+        journal, _ = session.observed(live.slots)
+        pushed = [_pushed(obj, store.add_object(build_id, data), plan) for obj, data in loaded]
+        if plan.empty:
+            # That an object is what runs is an answer, too: it settles edits that a reset took.
+            journal.settle(pushed)
+        else:
+            journal.prepare(pushed)
         store.save_journal(build_id, journal)
+    if plan.empty:
+        return replace(report, lost=edits_of(journal.lost))
 
     linked: list[Linked] = []
     spent = 0.0
