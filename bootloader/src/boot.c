@@ -88,7 +88,8 @@ const uint8_t *hf_app_build_id(void)
     static const uint8_t none[20];
     uint32_t header = hf_state.header;
 
-    if (!hf_within(header, sizeof(struct hf_image_header), hf_map.app_base, hf_map.app_size)) {
+    if (header % HF_IMAGE_ALIGN != 0 ||
+        !hf_within(header, sizeof(struct hf_image_header), hf_map.app_base, hf_map.app_size)) {
         return none;
     }
     return ((const struct hf_image_header *)hf_ptr(header))->build_id;

@@ -17,7 +17,7 @@ HF_HANDLER(hf_do_flash_begin)
 
     (void)w;
     hf_get_flash_begin_request(r, &q);
-    if (r->bad || hf_reader_left(r) != 0) {
+    if (hf_malformed(r)) {
         return HF_E_FORMAT;
     }
     if (!waiting()) {
@@ -41,7 +41,7 @@ HF_HANDLER(hf_do_flash_erase)
 
     (void)w;
     hf_get_flash_erase_request(r, &q);
-    if (r->bad || hf_reader_left(r) != 0 || q.count == 0 || q.count > HF_PAGES_PER_ERASE) {
+    if (hf_malformed(r) || q.count == 0 || q.count > HF_PAGES_PER_ERASE) {
         return HF_E_FORMAT;
     }
     if (!waiting() || hf_state.flash_open == 0) {
@@ -133,7 +133,7 @@ HF_HANDLER(hf_do_flash_end)
     uint32_t mark[4], offset;
 
     hf_get_flash_end_request(r, &q);
-    if (r->bad || hf_reader_left(r) != 0) {
+    if (hf_malformed(r)) {
         return HF_E_FORMAT;
     }
     if (!waiting() || hf_state.flash_open == 0) {

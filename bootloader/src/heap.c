@@ -70,11 +70,37 @@ void hf_heap_init(void)
     fill(hf_payload(hf_map.heap_base), heap_end());
 }
 
+/* Payload, at least two trap halfwords, deps. 0: more than any heap. */
+static uint32_t block_size(uint32_t length, uint32_t deps)
+{
+    if (length > hf_map.heap_size || deps > hf_map.heap_size) {
+        return 0;
+    }
+    return (HF_BLOCK + ((length + 1u) & ~1u) + 4u + 2u * deps + HF_BLOCK - 1u) & ~(HF_BLOCK - 1u);
+}
+
+/* Whether a header says what can be, so that nothing that follows it leaves the heaps. */
+static bool sane(uint32_t block)
+{
+    const struct hf_block *b = hf_block(block);
+    uint32_t least = block_size(b->length, b->deps);
+
+    if (b->size < HF_BLOCK || b->size % HF_BLOCK != 0 || b->size > heap_end() - block) {
+        return false;
+    }
+    if (b->kind == HF_SLOT_FREE) {
+        return b->deps == 0;
+    }
+    if (b->kind == HF_SLOT_VAR && (b->length != 8u || !hf_within(hf_word(hf_payload(block)), hf_word(hf_payload(block) + 4u),
+                                                                 hf_map.data_base, hf_map.data_size))) {
+        return false;
+    }
+    return b->kind <= HF_SLOT_LIST && least != 0 && least <= b->size && b->hook <= hf_state.hook_capacity;
+}
+
 static uint32_t checked(uint32_t block)
 {
-    uint32_t size = hf_block(block)->size;
-
-    if (size < HF_BLOCK || size % HF_BLOCK != 0 || size > heap_end() - block) {
+    if (!sane(block)) {
         hf_state_lose();
         return 0;
     }
@@ -136,15 +162,6 @@ bool hf_heap_is_block(uint32_t block)
         }
     }
     return false;
-}
-
-/* Payload, at least two trap halfwords, deps. 0: more than any heap. */
-static uint32_t block_size(uint32_t length, uint32_t deps)
-{
-    if (length > hf_map.heap_size || deps > hf_map.heap_size) {
-        return 0;
-    }
-    return (HF_BLOCK + ((length + 1u) & ~1u) + 4u + 2u * deps + HF_BLOCK - 1u) & ~(HF_BLOCK - 1u);
 }
 
 uint32_t hf_heap_alloc(const struct hf_block *as, uint32_t deps)
@@ -212,6 +229,28 @@ void hf_heap_set_dep(uint32_t block, uint32_t i, uint32_t dep)
     uint16_t handle = dep != 0 ? (uint16_t)hf_handle(dep) : (uint16_t)HF_NO_HANDLE;
 
     hf_heap_store(dep_at(block, i), &handle, sizeof handle);
+}
+
+static bool is_list(uint32_t block)
+{
+    return block == 0 || (hf_heap_is_block(block) && hf_block(block)->kind == HF_SLOT_LIST);
+}
+
+bool hf_heap_sound(void)
+{
+    bool sound = true;
+
+    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+        for (uint32_t i = 0; hf_block(b)->kind != HF_SLOT_FREE && i < hf_block(b)->deps; i++) {
+            uint32_t dep = hf_heap_dep(b, i);
+
+            sound = sound && dep != 0 && sane(dep) && hf_block(dep)->kind != HF_SLOT_FREE;
+        }
+    }
+    if (!sound || !is_list(hf_state.txn) || !is_list(hf_state.undo)) {
+        hf_state_lose();
+    }
+    return hf_state.lost == 0;
 }
 
 /* Makes one block of free neighbours. */

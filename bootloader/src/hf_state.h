@@ -144,6 +144,9 @@ void hf_heap_init(void);
 uint32_t hf_heap_first(void); /* 0: the list's end, or its links do not make sense (state lost) */
 uint32_t hf_heap_next(uint32_t block);
 uint32_t hf_heap_find(uint32_t address); /* block in use whose bytes hold it; 0: none */
+/* Whether all headers and links make sense; else the state is lost. Asked before each request that
+ * follows them, for nothing but the application's good manners protects the heap without an MPU. */
+bool hf_heap_sound(void);
 bool hf_heap_is_block(uint32_t block); /* in use, and the start of one */
 uint32_t hf_heap_alloc(const struct hf_block *as, uint32_t deps); /* 0: does not fit */
 void hf_heap_free(uint32_t block); /* drops its deps' references, its hook if a STUB, fills with traps */
@@ -228,6 +231,12 @@ static inline bool hf_within(uint32_t address, uint32_t length, uint32_t base, u
 static inline bool hf_overlaps(uint32_t address, uint32_t length, uint32_t base, uint32_t size)
 {
     return length != 0 && size != 0 && (address - base < size || base - address < length);
+}
+
+/* At a message's end: cut short, a field out of range, or too long. */
+static inline bool hf_malformed(const struct hf_reader *r)
+{
+    return r->bad || hf_reader_left(r) != 0;
 }
 
 static inline uint32_t hf_word(uint32_t address)

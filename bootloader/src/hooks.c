@@ -59,7 +59,8 @@ bool hf_hook_runs(uint32_t block)
 {
     const struct hf_block *b = hf_block(block);
 
-    return b->kind == HF_SLOT_CODE && b->hook != 0 && hf_hook_value(b->hook - 1u) - hf_payload(block) < b->length;
+    return b->kind == HF_SLOT_CODE && b->hook != 0 &&
+           (hf_hook_value(b->hook - 1u) & ~1u) - hf_payload(block) < b->length;
 }
 
 HF_HANDLER(hf_do_hooks)
@@ -69,7 +70,7 @@ HF_HANDLER(hf_do_hooks)
     uint32_t i, room;
 
     hf_get_hooks_request(r, &q);
-    if (r->bad) {
+    if (hf_malformed(r)) {
         return HF_E_FORMAT;
     }
     /* The page is counted before it is written: its head has variable lengths. */

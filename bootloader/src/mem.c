@@ -36,7 +36,7 @@ HF_HANDLER(hf_do_read)
     uint8_t status;
 
     hf_get_read_request(r, &q);
-    if (r->bad || hf_reader_left(r) != 0) {
+    if (hf_malformed(r)) {
         return HF_E_FORMAT;
     }
     status = check_common(q.address, q.length, &q.width, q.flags);

@@ -42,7 +42,7 @@ HF_HANDLER(hf_do_hello)
     uint32_t board = 0, largest;
 
     hf_get_hello_request(r, &q);
-    if (r->bad) {
+    if (hf_malformed(r)) {
         return HF_E_FORMAT;
     }
     while (hf_board.name[board] != '\0') {
@@ -107,7 +107,9 @@ HF_HANDLER(hf_do_status)
     };
     const uint32_t *word = hf_map.stack_low;
 
-    (void)r;
+    if (hf_malformed(r)) {
+        return HF_E_FORMAT;
+    }
     while (word < hf_map.stack_high && *word == HF_STACK_FILL) {
         word++;
     }
@@ -125,7 +127,7 @@ HF_HANDLER(hf_do_reset)
 
     (void)w;
     hf_get_reset_request(r, &q);
-    if (r->bad || q.mode > 1) {
+    if (hf_malformed(r) || q.mode > 1) {
         return HF_E_FORMAT;
     }
     hf_state.reset = 1u + q.mode;
@@ -142,6 +144,9 @@ static uint8_t dispatch(const struct request *request, struct hf_reader *r, stru
     }
     if ((request->rules & NEED_APP) != 0 && (hf_state.app & HF_HELLO_APP_RUNS) == 0) {
         return HF_E_NOAPP;
+    }
+    if ((request->rules & NEED_APP) != 0 && !hf_heap_sound()) {
+        return HF_E_LOST;
     }
     return request->handle(r, w);
 }

@@ -13,9 +13,12 @@ static void mark_code(uint32_t word)
     if (word - hf_map.heap_base >= hf_map.heap_size) {
         return;
     }
-    block = hf_heap_find((word & 1u) != 0 ? word - 3u : word);
-    if (block != 0 && hf_block(block)->kind == HF_SLOT_CODE) {
-        hf_heap_flag(block, HF_SLOTF_FRAME, 0);
+    /* As a return address, and as a pointer to the first instruction, which is on its way to a branch. */
+    for (uint32_t back = 0; back <= 3u; back += 3u) {
+        block = hf_heap_find(word - ((word & 1u) != 0 ? back : 0u));
+        if (block != 0 && hf_block(block)->kind == HF_SLOT_CODE) {
+            hf_heap_flag(block, HF_SLOTF_FRAME, 0);
+        }
     }
 }
 

@@ -32,7 +32,7 @@ HF_HANDLER(hf_do_slots)
     uint32_t first = 0;
 
     hf_get_slots_request(r, &q);
-    if (r->bad) {
+    if (hf_malformed(r)) {
         return HF_E_FORMAT;
     }
     hf_reap();
@@ -65,7 +65,7 @@ HF_HANDLER(hf_do_pin)
 
     (void)w;
     hf_get_pin_request(r, &q);
-    if (r->bad || q.pin > 1) {
+    if (hf_malformed(r) || q.pin > 1) {
         return HF_E_FORMAT;
     }
     block = hf_map.heap_base + q.handle * HF_BLOCK;

@@ -37,6 +37,11 @@ bool hf_state_sound(void)
 void hf_state_lose(void)
 {
     hf_state.lost = 1;
+    /* What Hello, Status and Reset still look at may be any value now. */
+    hf_state.app &= HF_HELLO_APP_VALID | HF_HELLO_APP_HOT | HF_HELLO_APP_RUNS;
+    hf_state.reset = 0;
+    hf_state.flash_open = 0;
+    hf_state.cache_age = HF_CACHE_AGE;
 }
 
 void hf_monitor_init(void)

@@ -117,7 +117,7 @@ HF_HANDLER(hf_do_rollback)
     uint32_t list = hf_state.undo;
 
     hf_get_rollback_request(r, &q);
-    if (r->bad || q.base > 1) {
+    if (hf_malformed(r) || q.base > 1) {
         return HF_E_FORMAT;
     }
     if (q.generation != hf_state.generation) {
