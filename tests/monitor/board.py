@@ -32,6 +32,7 @@ class Field(IntEnum):
     INJECT_AT = 9
     INJECT_EVERY = 10
     INJECT_COUNT = 11
+    INJECT_LEFT = 12
 
 
 class Step(IntEnum):
@@ -220,9 +221,11 @@ class Board:
         """The application calls log_write."""
         self._call(b"L", text)
 
-    def inject(self, text: bytes, at: int, every: int = 0) -> None:
-        """An application interrupt logs ``text`` at the ``at``-th masking from now on, then every so many."""
+    def inject(self, text: bytes, at: int, every: int = 0, count: int = 1000) -> None:
+        """An application interrupt logs ``text`` at the ``at``-th masking from now on, then every so many; in all
+        at most ``count`` times, since each makes the monitor work, and so mask."""
         self._call(b"I", text)
+        self.set(Field.INJECT_LEFT, count)
         self.set(Field.INJECT_EVERY, every)
         self.set(Field.INJECT_COUNT, 0)
         self.set(Field.INJECT_AT, at)

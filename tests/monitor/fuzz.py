@@ -140,14 +140,14 @@ class Round:
                 damaged = bytearray(data)
                 damaged[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
                 data = bytes(damaged)
-            client.raw(data * (2 if rng.random() < 0.1 else 1))
+            client.raw(data * (2 if rng.random() < 0.1 else 1) + b"\0")
         elif pick < 0.68:
             self.push()
         elif pick < 0.74:
             body = rng.randbytes(rng.randrange(1, 60))
             client.raw(frame(m.Channel.CONTROL, rng.randrange(256), bytes([rng.choice(list(m.Op))]) + body))
         elif pick < 0.78:
-            client.raw(rng.randbytes(rng.randrange(600)))
+            client.raw(rng.randbytes(rng.randrange(600)) + b"\0")
         elif pick < 0.84:
             board.log(rng.randbytes(rng.randrange(200)) + rng.choice((b"\n", b"")))
         elif pick < 0.88:
@@ -160,7 +160,7 @@ class Round:
             self.stuffed = self.stuffed or budget != UNLIMITED  # replies may still be on their way
             board.set(Field.TX_BUDGET, budget)
         elif pick < 0.93:
-            board.inject(rng.randbytes(rng.randrange(1, 60)) + b"\n", rng.randrange(1, 30), rng.randrange(9))
+            board.inject(rng.randbytes(rng.randrange(1, 60)) + b"\n", rng.randrange(1, 30), rng.randrange(9), 20)
         elif pick < 0.95:
             board.advance(rng.choice((10, 100_000, 6_000_000)))
         elif pick < 0.97:

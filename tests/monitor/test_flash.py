@@ -199,7 +199,6 @@ HEADER_FIELDS: list[dict[str, int]] = [
     {"hook_init": 0x10028000},
     {"hook_init": 0xFFFFFFFC},
     {"ram_start": 0},
-    {"ram_start": 0x20080002},
     {"ram_end": 0},
     {"ram_end": 0xFFFFFFFF},
 ]

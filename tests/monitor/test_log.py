@@ -95,7 +95,7 @@ def test_a_line_longer_than_the_ring_is_dropped(client: Client) -> None:
 @pytest.mark.parametrize("at", range(1, 12))
 def test_interrupts_log_in_the_middle_of_anything(client: Client, at: int) -> None:
     """An interrupt's line may come between two masked stretches of a log call, or of the handler's work."""
-    client.board.inject(b"from interrupt\n", at, every=3)
+    client.board.inject(b"from interrupt\n", at, every=7, count=60)
     for i in range(20):
         client.board.log(b"line %d\n" % i)
     transaction = client.transaction([New(bytes(300), hook=1)], generation=0)
@@ -117,7 +117,7 @@ def test_interrupts_log_in_the_middle_of_anything(client: Client, at: int) -> No
 def test_interrupts_while_the_ring_is_full(client: Client, seed: int) -> None:
     print("seed", seed)
     rng = random.Random(seed)
-    client.board.inject(b"from an interrupt of the application\n", 1, every=2)
+    client.board.inject(b"from an interrupt of the application\n", 1, every=5, count=150)
     client.board.set(Field.TX_BUDGET, 0)
     count = 200
     for i in range(count):

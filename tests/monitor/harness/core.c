@@ -43,9 +43,10 @@ void dev_step(enum dev_step kind)
 static void maybe_inject(void)
 {
     dev.inject_count++;
-    if (dev.inject_at == 0 || dev.inject_count != dev.inject_at || in_interrupt) {
+    if (dev.inject_at == 0 || dev.inject_count < dev.inject_at || in_interrupt || dev.inject_left == 0) {
         return;
     }
+    dev.inject_left--;
     dev.inject_at = dev.inject_every != 0 ? dev.inject_count + dev.inject_every : 0;
     in_interrupt = true;
     hf_log_write((const char *)dev.inject_text, dev.inject_length);
@@ -431,6 +432,9 @@ static void watchdog_feed(void)
 static void board_reset(void)
 {
     dev.reset_requested++;
+    if (tx_full) { /* the contract: what the UART was given leaves first */
+        line_takes_byte();
+    }
     dev_reset(false);
 }
 

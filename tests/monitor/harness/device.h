@@ -86,6 +86,7 @@ struct dev_state {
     struct hf_context context;
     uint32_t inject_at; /* an interrupt comes at that masking step; 0: none */
     uint32_t inject_every; /* and again after that many more; 0: once */
+    uint32_t inject_left;  /* interrupts still to come; each makes the monitor work, which makes more */
     uint32_t inject_count; /* masking steps so far */
     uint8_t inject_text[64];
     uint32_t inject_length;
