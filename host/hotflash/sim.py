@@ -164,11 +164,11 @@ class Sim:
         if not file.is_file():
             raise UsageError(f"{file}: no such file")
         self.board = board
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         # QEMU takes over a socket that listens already: no other process can take the port in between, and
         # connections are accepted from now on.
         with _listen(port) as uart:
             self.port: int = uart.getsockname()[1]
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
             mine, theirs = socket.socketpair()
             with theirs:
                 command = [
