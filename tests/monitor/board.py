@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import subprocess
@@ -123,7 +124,11 @@ class Board:
             elif value is not False:
                 arguments += [flag, str(value)]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
-        environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+        environment = {
+            **os.environ,
+            "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+        }
         self._process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, env=environment
         )
@@ -148,10 +153,8 @@ class Board:
 
     def close(self) -> None:
         """Ends the process."""
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._stdin.close()
-        except BrokenPipeError:
-            pass
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -243,7 +246,7 @@ class Board:
     def counters(self) -> Counters:
         """What the device has done so far."""
         values = struct.unpack("<21I", self._call(b"Q"))
-        return Counters(*values[:12], values[12:])
+        return Counters(*values[:12], values[12:])  # type: ignore[call-arg]  # mypy takes the slice for any length
 
     def bus_error(self, address: int, length: int) -> None:
         """An address range answers with bus errors from now on."""

@@ -195,9 +195,9 @@ class Round:
         self.client.drain()
         self.client.bad = 0
         hello = self.client.hello()
-        if hello.flags & m.HelloFlag.APP_RUNS and not hello.flags & m.HelloFlag.STATE_LOST:
-            if hello.build_id == self.app.build_id and hello.hook_count == len(self.app.initial):
-                invariants.check(self.client)
+        runs = hello.flags & (m.HelloFlag.APP_RUNS | m.HelloFlag.STATE_LOST) == m.HelloFlag.APP_RUNS
+        if runs and hello.build_id == self.app.build_id and hello.hook_count == len(self.app.initial):
+            invariants.check(self.client)
 
 
 def run(seed: int, *, rounds: int | None = None, seconds: float | None = None, steps: int = 150) -> int:

@@ -62,7 +62,7 @@ def make(
     name: bytes = b"first",
     hot: bool = True,
     size: int = 0,
-    **changes: int,
+    changes: dict[str, int] | None = None,
 ) -> App:
     """Builds an application.
 
@@ -100,9 +100,10 @@ def make(
         "ram_end": where.ram_base + where.ram_size,
         "nops": 4,
     }
-    if not changes.keys() <= fields.keys():
-        raise ValueError(f"no such field: {changes.keys() - fields.keys()}")
-    fields.update(changes)
+    for field, value in (changes or {}).items():
+        if field not in fields:
+            raise ValueError(f"no such field: {field}")
+        fields[field] = value
     header = struct.pack("<16I", *fields.values()) + build_id + bytes(8 * 8 + 12)
     header += b"\xff" * 16 + bytes(16)
     assert len(header) == HEADER

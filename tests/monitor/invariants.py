@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass
 
@@ -103,7 +104,7 @@ def check(client: Client) -> dict[int, Block]:
         else:
             assert (slot.address, slot.length) == (block.payload, block.length)
     variables = sorted((s.address, s.length) for s in listed if s.kind == m.SlotKind.VAR)
-    for (first, length), (second, _) in zip(variables, variables[1:], strict=False):
+    for (first, length), (second, _) in itertools.pairwise(variables):
         assert first + length <= second, "two variables overlap"
     for block in slots.values():
         assert set(block.deps) <= slots.keys(), f"slot {block.handle} uses a slot that is gone"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hotflash.wire import messages as m
-
 from .client import New
 from .image import App
 

@@ -65,7 +65,11 @@ def test_empty_poke(client: Client) -> None:
 
 @pytest.mark.parametrize("address", [0x0, 0x08000000, 0x30000000, 0x60000000, 0xFFFFFFFC, 0x20084000])
 def test_bus_errors_are_survived(client: Client, address: int) -> None:
-    assert read(client, address, 4, flags=m.ReadFlag.PERIPHERAL) in (m.Status.E_FAULT, m.Status.E_DENIED, m.Status.E_RANGE)
+    assert read(client, address, 4, flags=m.ReadFlag.PERIPHERAL) in (
+        m.Status.E_FAULT,
+        m.Status.E_DENIED,
+        m.Status.E_RANGE,
+    )
     assert poke(client, address, b"1234", flags=m.ReadFlag.PERIPHERAL) in (
         m.Status.E_FAULT,
         m.Status.E_DENIED,
@@ -125,7 +129,11 @@ def test_the_monitors_uart_is_refused(client: Client, address: int) -> None:
 def test_a_range_that_wraps_is_refused(client: Client) -> None:
     for flags in (0, m.ReadFlag.PERIPHERAL):
         assert read(client, 0xFFFFFFF8, 64, flags=flags) in (m.Status.E_RANGE, m.Status.E_DENIED, m.Status.E_FORMAT)
-        assert poke(client, 0xFFFFFFF8, bytes(64), flags=flags) in (m.Status.E_RANGE, m.Status.E_DENIED, m.Status.E_FORMAT)
+        assert poke(client, 0xFFFFFFF8, bytes(64), flags=flags) in (
+            m.Status.E_RANGE,
+            m.Status.E_DENIED,
+            m.Status.E_FORMAT,
+        )
 
 
 def test_peripherals_only_when_asked(client: Client) -> None:

@@ -11,8 +11,8 @@ from hotflash.wire import messages as m
 from hotflash.wire.codec import Reader
 
 from . import image, invariants
-from .board import Board, Context
-from .client import Client, New, Request, Reply, frame, packed, request_frame
+from .board import Board, Context, Field
+from .client import Client, New, Reply, Request, frame, packed, request_frame
 
 FUNCTION = New(bytes(range(40)), hook=3)
 
@@ -192,7 +192,14 @@ def test_seal_covers_pairs_and_begin(client: Client) -> None:
 
 @pytest.mark.parametrize(
     "pair",
-    [m.Pair(32, 1, 8), m.Pair(0xFFFFFFFF, 1, 8), m.Pair(3, 2, 8), m.Pair(3, 0xFFFFFFFF, 8), m.Pair(3, 1, 41), m.Pair(3, 1, 255)],
+    [
+        m.Pair(32, 1, 8),
+        m.Pair(0xFFFFFFFF, 1, 8),
+        m.Pair(3, 2, 8),
+        m.Pair(3, 0xFFFFFFFF, 8),
+        m.Pair(3, 1, 41),
+        m.Pair(3, 1, 255),
+    ],
 )
 def test_pairs_out_of_range_are_refused(client: Client, pair: m.Pair) -> None:
     transaction = client.transaction([replace(FUNCTION, hook=None)], generation=0, pairs=[pair])
@@ -265,12 +272,13 @@ def test_a_repeated_request_is_answered_alike_and_done_once(client: Client, oper
     else:
         client.push([FUNCTION])
         slot = next(slot for slot in client.slots() if slot.kind == m.SlotKind.CODE)
-        repeated = {
+        choices: dict[str, Request] = {
             "rollback": m.RollbackRequest(1, 0),
             "gc": m.GcRequest(),
             "pin": m.PinRequest(slot.handle, 1),
             "poke": m.PokeRequest(where.ram_base, 4, 0, b"once"),
-        }[operation]
+        }
+        repeated = choices[operation]
     seq = client.next_seq()
     first = client.ask(repeated, seq=seq)
     assert first.status is m.Status.OK
@@ -376,8 +384,6 @@ def test_reset_answers_first_and_waits_when_asked(client: Client) -> None:
 
 
 def test_priority_flags_are_told(client: Client) -> None:
-    from .board import Field
-
     client.board.set(Field.PRIORITY_FLAGS, m.HelloFlag.PRIO_ZERO | m.HelloFlag.PENDSV_ZERO)
     flags = client.hello().flags
     assert flags & m.HelloFlag.PRIO_ZERO

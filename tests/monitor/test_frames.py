@@ -9,6 +9,7 @@ import pytest
 from hotflash.wire import messages as m
 
 from . import invariants
+from .board import UNLIMITED, Field
 from .client import Client, New, cobs, frame, request_frame
 
 SEEDS = range(6)
@@ -145,8 +146,6 @@ def test_a_full_ring_loses_bytes_and_says_so(client: Client) -> None:
 
 
 def test_bytes_lost_by_the_uart_are_told(client: Client) -> None:
-    from .board import Field
-
     client.board.set(Field.LOST, 3)
     client.hello()
     assert client.status().rx_overrun == 3
@@ -154,8 +153,6 @@ def test_bytes_lost_by_the_uart_are_told(client: Client) -> None:
 
 def test_replies_wait_for_a_slow_line(client: Client) -> None:
     """With the line stuffed, requests stay unanswered and are answered when it moves; none is lost."""
-    from .board import UNLIMITED, Field
-
     client.board.set(Field.TX_BUDGET, 0)
     assert client.raw(b"".join(request_frame(seq, m.StatusRequest()) for seq in range(6))) == []
     client.board.set(Field.TX_BUDGET, 10)

@@ -49,7 +49,11 @@ def test_a_push_that_does_not_fit_changes_nothing(client: Client) -> None:
 def test_sizes_near_the_end_of_arithmetic(client: Client, length: int) -> None:
     for kind in (m.SlotKind.CODE, m.SlotKind.VAR | 0x80):
         begin = m.BeginRequest(
-            0, client.app.build_tag if client.app else 0, 0, 0, (m.SlotRequest(kind, length, 0, 1, 1), m.SlotRequest(1, 8))
+            0,
+            client.app.build_tag if client.app else 0,
+            0,
+            0,
+            (m.SlotRequest(kind, length, 0, 1, 1), m.SlotRequest(1, 8)),
         )
         assert client.ask(begin).status in (m.Status.E_NOMEM, m.Status.E_FORMAT, m.Status.E_RANGE)
     begin = m.BeginRequest(0, client.app.build_tag if client.app else 0, 0, length, (m.SlotRequest(1, 8),))
@@ -103,14 +107,12 @@ def test_code_is_freed_when_nothing_leads_to_it(client: Client) -> None:
 def test_a_thousand_pushes_stay_on_a_plateau(client: Client) -> None:
     rng = random.Random(2)
     most = 0
-    generation = 0
     functions: set[int] = set()
-    for count in range(1000):
+    for generation in range(1000):
         hook = rng.randrange(6)
         functions.add(hook)
         client.push([New(rng.randbytes(rng.randrange(16, 400)), hook=hook)], generation=generation)
-        generation += 1
-        if count % 10 == 0:
+        if generation % 10 == 0:
             kinds = [slot.kind for slot in client.slots()]
             most = max(most, len(kinds) - len(functions))
     assert most <= 3, f"{most} slots above the live functions"
@@ -124,7 +126,9 @@ def test_fragmentation_heals(client: Client) -> None:
     rng = random.Random(3)
     generation = 0
     for _ in range(60):
-        news = [New(rng.randbytes(rng.randrange(8, 900)), hook=hook) for hook in rng.sample(range(24), rng.randrange(1, 5))]
+        news = [
+            New(rng.randbytes(rng.randrange(8, 900)), hook=hook) for hook in rng.sample(range(24), rng.randrange(1, 5))
+        ]
         client.push(news, generation=generation)
         generation += 1
     client.push([], pairs=[m.Pair(hook, 0, 0) for hook in range(24)], generation=generation)
@@ -214,7 +218,12 @@ def test_shared_constants_live_as_long_as_one_user(client: Client) -> None:
 
 
 def test_a_chain_of_users_goes_together(client: Client) -> None:
-    news = [replace(FUNCTION, deps=(2,)), New(bytes(20), deps=(4,)), New(bytes(24), deps=(6,)), New(b"end", m.SlotKind.CONST)]
+    news = [
+        replace(FUNCTION, deps=(2,)),
+        New(bytes(20), deps=(4,)),
+        New(bytes(24), deps=(6,)),
+        New(b"end", m.SlotKind.CONST),
+    ]
     client.push(news)
     assert len(invariants.check(client)) == 5
     for _ in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 
@@ -19,7 +20,7 @@ def stream(client: Client) -> tuple[bytes, int]:
     """Text of all log frames so far, and the last count of dropped lines; checks the frames' numbers."""
     client.drain()
     frames = [(seq, body) for channel, seq, body in client.frames if channel == m.Channel.LOG]
-    for (a, _), (b, _) in zip(frames, frames[1:], strict=False):
+    for (a, _), (b, _) in itertools.pairwise(frames):
         assert b == (a + 1) & 0xFF
     text = bytearray()
     dropped = 0

@@ -8,8 +8,8 @@ import pytest
 
 from hotflash.wire import messages as m
 
-from .client import Client, New
 from . import invariants
+from .client import Client, New
 from .test_commands import examples
 
 ALLOWED = (m.Op.HELLO, m.Op.STATUS, m.Op.RESET)

@@ -49,8 +49,13 @@ class Walk:
             uses.append(used)
         unbound = [hook for hook in model.hooks if hook not in hooks and rng.random() < 0.2]
         pairs = [m.Pair(hook, 0, 0) for hook in unbound]
+        flags = rng.choice((0, 0, 1, 2, 3))
         transaction = client.transaction(
-            news, generation=model.generation, pairs=pairs, mode=rng.choice(list(m.CommitMode)), flags=rng.choice((0, 0, 1, 2, 3))
+            news,
+            generation=model.generation,
+            pairs=pairs,
+            mode=rng.choice(list(m.CommitMode)),
+            flags=flags,
         )
         reply = client.ask(transaction.begin)
         if transaction.begin.flags & 1:

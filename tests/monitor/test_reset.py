@@ -94,7 +94,8 @@ def test_lost_frames_are_sent_again(client: Client, seed: int) -> None:
     print("seed", seed)
     rng = random.Random(seed)
     for generation in range(12):
-        transaction = client.transaction([replace(new, data=rng.randbytes(len(new.data))) for new in PUSH], generation=generation)
+        news = [replace(new, data=rng.randbytes(len(new.data))) for new in PUSH]
+        transaction = client.transaction(news, generation=generation)
         for piece in _frames(client, transaction):
             while True:
                 fate = rng.random()
