@@ -85,7 +85,15 @@ def build_bootloader(board: Board, out_dir: Path | None = None, *, toolchain: st
 
 
 def _make(make: str, sources: Path, board: Board, out: Path, toolchain: str) -> None:
-    command = [make, "--no-print-directory", "-C", str(sources), f"BOARD={board.path}", f"OUT={out}"]
+    command = [
+        make,
+        "--no-print-directory",
+        f"-j{os.cpu_count() or 1}",
+        "-C",
+        str(sources),
+        f"BOARD={board.path}",
+        f"OUT={out}",
+    ]
     if toolchain != TOOLCHAIN:
         command.append(f"CROSS={toolchain}")
     # A make above us must not hand its job server and flags down to this one.
@@ -176,7 +184,7 @@ class Sim:
                     qemu,
                     *("-machine", board.qemu.machine, *content, "-display", "none", "-monitor", "none"),
                     *("-chardev", f"socket,id=hf-qmp,fd={theirs.fileno()}", "-mon", "chardev=hf-qmp,mode=control"),
-                    *("-chardev", f"socket,id=hf-uart,fd={uart.fileno()},server=on,wait=off"),
+                    *("-chardev", f"socket,id=hf-uart,fd={uart.fileno()},server=on,wait=off,nodelay=on"),
                     *(("-serial", "null") * board.qemu.serial),
                     *("-serial", "chardev:hf-uart"),
                     *(("-icount", f"shift={icount}") if icount is not None else ()),
