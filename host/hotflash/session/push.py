@@ -204,7 +204,10 @@ def _transact(
         wire_tx=result.wire_tx,
         wire_rx=result.wire_rx,
         milliseconds=Stages(
-            read=read_ms, link=link_ms + spent, wire=stages.get("wire", 0.0), commit=stages.get("commit", 0.0)
+            read=read_ms,
+            link=link_ms + spent,
+            wire=stages.get("begin", 0.0) + stages.get("wire", 0.0),
+            commit=stages.get("commit", 0.0),
         ),
         lost=edits_of(journal.lost),
     )
