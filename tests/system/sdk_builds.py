@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
@@ -32,6 +34,12 @@ def run(*command: str | Path, cwd: Path, ok: bool = True) -> str:
     )
     assert (done.returncode == 0) == ok, f"{' '.join(map(str, command))} ended with {done.returncode}\n{done.stdout}"
     return done.stdout
+
+
+def run_json(*command: str | Path, cwd: Path) -> Any:
+    """Runs a command that prints one JSON object in a line, beside what it says to people."""
+    (line,) = (line for line in run(*command, cwd=cwd).splitlines() if line.startswith("{"))
+    return json.loads(line)
 
 
 def sections(elf: Path) -> dict[str, tuple[int, bytes]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.sdk_builds import ROOT, apply_page, configure, run
+from tests.system.sdk_builds import ROOT, apply_page, configure, run, run_json
 
 ORIGINAL = Path(__file__).parent / "cmake_project"
 LINE = re.compile(r"^(\d+): temperature (\d+)\.(\d), power (\d+) %$")
@@ -50,7 +49,7 @@ def test_an_edit_goes_live(project: Path) -> None:
     assert text.count("power > 100 ? 100 : power") == 1
     source.write_text(text.replace("power > 100 ? 100 : power", "power * 0 + 7"))
     run("cmake", "--build", "build", "--target", "control", cwd=project)
-    report = json.loads(run("hotflash", "push", "--json", CONTROL, cwd=project).splitlines()[-1])
+    report = run_json("hotflash", "push", "--json", CONTROL, cwd=project)
     assert report["state"] == "live"
     assert [change["function"] for change in report["changes"]] == ["control_power"]
 
@@ -63,7 +62,7 @@ def test_an_edit_goes_live(project: Path) -> None:
 
 def test_linked_firmware_says_which_build_it_is(project: Path) -> None:
     run("hotflash", "flash", "build/heater.elf", cwd=project)
-    status = json.loads(run("hotflash", "status", "--json", cwd=project).splitlines()[-1])
+    status = run_json("hotflash", "status", "--json", cwd=project)
     note = run("arm-none-eabi-nm", "build/heater.elf", cwd=project)
     assert "__hf_build_id" in note
     assert status["application"] == "running"
