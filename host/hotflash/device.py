@@ -15,8 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from hotflash.errors import AccessError, FitError, HotflashError, PortError, RefusedError, WireError
 from hotflash.live import LiveState
@@ -40,6 +39,9 @@ from hotflash.wire.events import (
 from hotflash.wire.link import Link
 from hotflash.wire.messages import CommitMode, HelloFlag, Op, Status
 from hotflash.wire.status import error_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "Boot",
@@ -68,6 +70,10 @@ _ABORT = 1.0
 """Seconds that giving up a transaction may take."""
 _PAUSE = (0.002, 0.05)
 """Seconds between two attempts of a safe commit: first and most."""
+_BUSY = 6.5
+"""Seconds that a push waits for another transaction to end; the device gives up a dead one's after 5."""
+_BUSY_PAUSE = 0.25
+"""Seconds between two attempts then, at most."""
 _WRITE_REPEATS = 5
 """Times that a Write is repeated before it is cut in two: a bad line lets short frames through."""
 _WRITE_LEAST = 16
@@ -550,7 +556,7 @@ class _Push:
             if outcome is not None and outcome.status not in (Status.OK, Status.E_SEAL, Status.E_FRAMES):
                 is_open = False
             if outcome is not None and outcome.status != Status.OK:
-                raise error_for(Op.COMMIT, outcome.status, outcome.message)
+                raise error_for(Op.COMMIT, outcome.status, outcome.message)  # noqa: TRY301 - the abort below is for all
         except BaseException:
             if is_open:
                 self._abort()
@@ -569,6 +575,19 @@ class _Push:
         )
 
     def _open(self, begin: bytes) -> Sequence[m.Grant]:
+        until = time.monotonic() + _BUSY
+        pause = _PAUSE[0]
+        while True:
+            outcome = self._try_open(begin)
+            if outcome.status == Status.OK:
+                return m.BeginReply.unpack(Reader(outcome.message)).grants
+            if outcome.status != Status.E_BUSY or time.monotonic() >= until:
+                raise error_for(Op.BEGIN, outcome.status, outcome.message)
+            # Somebody else is at it; or was, and the device lets go of it after a while.
+            threading.Event().wait(pause)
+            pause = min(_BUSY_PAUSE, pause * 2)
+
+    def _try_open(self, begin: bytes) -> Outcome:
         pending = self._channel.submit(Op.BEGIN, begin)
         try:
             outcome = pending.outcome()
@@ -577,9 +596,7 @@ class _Push:
             pending.then(self._abort_if_granted)
             raise
         self._count(outcome)
-        if outcome.status != Status.OK:
-            raise error_for(Op.BEGIN, outcome.status, outcome.message)
-        return m.BeginReply.unpack(Reader(outcome.message)).grants
+        return outcome
 
     def _abort_if_granted(self, begin: Pending) -> None:
         if begin.error is None and begin.outcome().status == Status.OK:

@@ -17,7 +17,7 @@ from hotflash.transport.lossy import LineModel, LossyTransport
 from hotflash.wire import link as link_module
 from hotflash.wire import messages as m
 from hotflash.wire.link import Link
-from hotflash.wire.messages import Channel, CommitMode, HelloFlag, Op
+from hotflash.wire.messages import Channel, CommitMode, HelloFlag, Op, Status
 from tests.unit.fake_device import FLASH, HEAP, RAM, FakeDevice
 
 if TYPE_CHECKING:
@@ -214,7 +214,29 @@ def test_refusals(device: Device, board: FakeDevice) -> None:
         device.push(begin_for(device, 10), linker(bytes(10)))
 
 
-def test_a_push_refused_as_busy_leaves_the_other_transaction(device: Device, board: FakeDevice) -> None:
+def test_a_push_waits_for_another_transaction(
+    device: Device, board: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board._begin(board._pack(begin_for(device, 10)))
+    send = board._send
+    refused = []
+
+    def watch(channel: int, seq: int, body: bytes) -> None:
+        if body[0] == Status.E_BUSY:
+            refused.append(seq)
+            if len(refused) == 3:
+                board.txn = None
+        send(channel, seq, body)
+
+    monkeypatch.setattr(board, "_send", watch)
+    assert device.push(begin_for(device, 100), linker(bytes(100))).generation == 1
+    assert len(refused) == 3
+
+
+def test_a_push_refused_as_busy_leaves_the_other_transaction(
+    device: Device, board: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hotflash.device._BUSY", 0.05)
     other = board._begin(board._pack(begin_for(device, 10)))
     assert other
     with pytest.raises(BusyError):
