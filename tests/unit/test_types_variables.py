@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,11 @@ from hotflash import types
 from hotflash.elf.firmware import Firmware
 from hotflash.errors import ElfError, UsageError
 from hotflash.types import dwarf
-from tests.unit.hotapp import STARTUP, compile_c, link, run
+from tests.unit.hotapp import BOARD, STARTUP, compile_c, link, run
+
+CLANG = next(
+    (path for path in map(shutil.which, ("clang", "clang-19", "clang-18", "clang-16", "clang-14")) if path), ""
+)
 
 MAIN = """
 #include <stdbool.h>
@@ -277,6 +282,28 @@ def test_compressed_debug_information(tmp_path: Path) -> None:
     elf = tmp_path / "compressed.elf"
     run("arm-none-eabi-objcopy", "--compress-debug-sections=zlib", tmp_path / "app.elf", elf)
     assert _shown(Firmware.load(elf), "work.calls") == "22"
+
+
+@pytest.mark.skipif(not CLANG, reason="no clang")
+@pytest.mark.parametrize("version", ["4", "5"])
+def test_units_that_clang_compiled(tmp_path: Path, version: str) -> None:
+    """Clang's DWARF 5 names strings and addresses by index."""
+    (tmp_path / "shared.h").write_text(SHARED)
+    (tmp_path / "main.c").write_text(MAIN.replace("uint8_t a : 3", "volatile uint8_t a : 3"))
+    flags = ["--target=arm-none-eabi", *BOARD.cflags, "-O1", "-ffreestanding", "-g", f"-gdwarf-{version}"]
+    run(CLANG, *flags, "-c", "main.c", "-o", "main.o", cwd=tmp_path)
+    other = compile_c(tmp_path, "other.c", OTHER)
+    startup = compile_c(tmp_path, "startup.c", STARTUP)
+    firmware = Firmware.load(link(tmp_path, [startup, tmp_path / "main.o", other]))
+    assert _shown(firmware, "thing.m") == "{{1, 2, 3}, {4, 5, 6}}"
+    assert _shown(firmware, "thing.a") == "5"
+    assert _shown(firmware, "thing.kind") == "BLUE"
+    assert _shown(firmware, "thing.color") == "GREEN"
+    assert _shown(firmware, "counter") == "3"
+    assert _shown(firmware, "main.c:hidden") == "-7"
+    assert _shown(firmware, "action.calls") == "11"
+    assert _shown(firmware, "other.calls") == "44"
+    assert types.variable(firmware, "thing.call").type.name == "void (*)(int)"
 
 
 def test_only_the_units_that_hold_the_name_are_read(firmware: Firmware, monkeypatch: pytest.MonkeyPatch) -> None:
