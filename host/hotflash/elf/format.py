@@ -26,6 +26,7 @@ SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_MERGE, SHF_STRINGS, SHF_TLS = 1, 2, 4, 
 STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_COMMON, STT_TLS, STT_GNU_IFUNC = 0, 1, 2, 3, 4, 5, 6, 10
 PT_LOAD = 1
+_DATA = SHF_ALLOC | SHF_EXECINSTR
 
 EHDR = struct.Struct("<16sHHIIIIIHHHHHH")
 SHDR = struct.Struct("<10I")
@@ -217,6 +218,8 @@ def read_symbols(container: Container, *, keep_sections: bool) -> list[RawSymbol
         kind, bind = info & 15, info >> 4
         if section >= found and section < SHN_LORESERVE:
             raise container.fail(f"symbol {index} ({text}) is in section {section}; there are only {found}")
+        if kind == STT_NOTYPE and size and 0 < section < found and sections[section].flags & _DATA == SHF_ALLOC:
+            kind = STT_OBJECT  # GNU as gives `.local`, `.comm` variables no type
         if section >= SHN_LORESERVE and section not in (SHN_ABS, SHN_COMMON):
             raise container.fail(f"symbol {index} ({text}) has the unknown section index {section:#x}")
         if kind == STT_FILE:

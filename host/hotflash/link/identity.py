@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import zlib
-from functools import lru_cache
+from collections import Counter
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from hotflash.elf import format as elf
@@ -69,6 +70,8 @@ class Names:
         self._object = obj
         self._groups: dict[str, dict[str, Symbol]] = {}
         self._clang = is_clang(obj)
+        self._statics: dict[tuple[str, str], dict[int, Callable[[], Symbol | None]]] = {}
+        self._bases: dict[str, dict[str, tuple[Symbol, ...]]] = {}
 
     def group(self, unit: str) -> dict[str, Symbol]:
         """Local symbols of the firmware's unit that the object's ``unit`` is; empty when it is new.
@@ -140,55 +143,79 @@ class Names:
         leaves open is settled by the debug information of both. One candidate on either side is a match when
         nothing speaks against it; otherwise LinkError.
         """
-        base = static_name(symbol.name, clang=self._clang)
-        candidates = [
-            s
-            for n, s in self.group(symbol.unit).items()
-            if s.kind == "object" and base_name(n) == base and not self._constant(s)
-        ]
-        if not candidates:
-            return None
+        key = symbol.unit, static_name(symbol.name, clang=self._clang)
+        found = self._statics.get(key)
+        if found is None:
+            found = self._statics[key] = self._match_statics(*key, users)
+        return found[symbol.index]()
+
+    def _match_statics(
+        self, unit: str, base: str, users: Callable[[ObjectSymbol], set[str]]
+    ) -> dict[int, Callable[[], Symbol | None]]:
+        """Matches all statics of a name at once; each result is computed, or refused, when it is asked for."""
         mine = [
             s
             for s in self._object.symbols
-            if s.kind == elf.STT_OBJECT and s.unit == symbol.unit and s.section and "." in s.name
+            if s.kind == elf.STT_OBJECT and s.unit == unit and s.section and "." in s.name
         ]
         mine = [s for s in mine if static_name(s.name, clang=self._clang) == base]
         mine = [s for s in mine if self._object.sections[s.section].writable]
-        owners = {c: self._users(c) for c in candidates}
-        wanted = users(symbol)
-        if len(candidates) == 1 and len(mine) == 1 and (not owners[candidates[0]] or owners[candidates[0]] & wanted):
-            return candidates[0]
-        # Only users of one candidate tell it from the others: a function may have inlined the owners of several.
-        telling = {
-            c: owners[c].difference(*(owners[other] for other in candidates if other is not c)) for c in candidates
-        }
-        fits = [c for c in candidates if telling[c] & wanted]
-        rivals = [s for s in mine if s is not symbol]
-        if len(fits) == 1 and not any(telling[fits[0]] & users(s) for s in rivals):
-            return fits[0]
-        mine_is, theirs = object_owners(self._object, symbol.unit), firmware_owners(self._firmware, symbol.unit)
-        owner = symbol.name.split(".", 1)[0] if self._clang else mine_is.get((symbol.section, symbol.value))
-        if owner is not None and all(c.address in theirs for c in candidates):
-            return next((c for c in candidates if theirs[c.address] == owner), None)
-        if len(candidates) == 1 and len(mine) == 1:
-            return candidates[0]
-        listed = ", ".join(
-            f"{c.name} at {c.address:#010x} used by {', '.join(sorted(owners[c])) or '?'}" for c in candidates
-        )
-        raise LinkError(
-            f"{self._object.name}: which live variable the static {base} of {symbol.unit} used by "
-            f"{', '.join(sorted(wanted)) or 'nobody'} is, is ambiguous: the firmware has {listed}",
-            hint="rename it, or flash the new build",
-        )
+        candidates = self._candidates(unit).get(base, ())
+        telling = _telling(self._firmware, candidates)
+        wanted = {s.index: users(s) for s in mine}
+        fits = {index: {telling[u] for u in names if u in telling} for index, names in wanted.items()}
+        claims = Counter(c for group in fits.values() for c in group)
 
-    def _constant(self, symbol: Symbol) -> bool:
-        header = self._firmware.header
-        return not header.ram_start <= symbol.address < header.ram_end
+        def settle(symbol: ObjectSymbol) -> Symbol | None:
+            if not candidates:
+                return None
+            fit = fits[symbol.index]
+            if len(fit) == 1 and claims[next(iter(fit))] == 1:
+                return next(iter(fit))
+            alone = len(candidates) == 1 and len(mine) == 1
+            if alone and not _users(self._firmware, candidates[0].address, candidates[0].size):
+                return candidates[0]
+            theirs = firmware_owners(self._firmware, unit)
+            if self._clang:
+                owner: str | None = symbol.name.split(".", 1)[0]
+            else:
+                owner = object_owners(self._object, unit).get((symbol.section, symbol.value))
+            if owner is not None and all(c.address in theirs for c in candidates):
+                return next((c for c in candidates if theirs[c.address] == owner), None)
+            if alone:
+                return candidates[0]
+            listed = ", ".join(
+                f"{c.name} at {c.address:#010x} used by "
+                f"{', '.join(sorted(_users(self._firmware, c.address, c.size))) or '?'}"
+                for c in candidates
+            )
+            raise LinkError(
+                f"{self._object.name}: which live variable the static {base} of {unit} used by "
+                f"{', '.join(sorted(wanted[symbol.index])) or 'nobody'} is, is ambiguous: the firmware has {listed}",
+                hint="rename it, or flash the new build",
+            )
 
-    def _users(self, variable: Symbol) -> frozenset[str]:
-        """Functions of the firmware that hold an address inside a variable in their literals."""
-        return _users(self._firmware, variable.address, variable.size)
+        return {s.index: partial(settle, s) for s in mine}
+
+    def _candidates(self, unit: str) -> dict[str, tuple[Symbol, ...]]:
+        """The unit's variables in the firmware by their names without numbers."""
+        found = self._bases.get(unit)
+        if found is None:
+            lists: dict[str, list[Symbol]] = {}
+            header = self._firmware.header
+            for name, symbol in self.group(unit).items():
+                if symbol.kind == "object" and header.ram_start <= symbol.address < header.ram_end:
+                    lists.setdefault(base_name(name), []).append(symbol)
+            found = self._bases[unit] = {name: tuple(group) for name, group in lists.items()}
+        return found
+
+
+@lru_cache(maxsize=256)
+def _telling(firmware: Firmware, candidates: tuple[Symbol, ...]) -> dict[str, Symbol]:
+    """Users of one candidate only: a function that inlined the owners of several does not tell them apart."""
+    owners = {c: _users(firmware, c.address, c.size) for c in candidates}
+    count = Counter(name for group in owners.values() for name in group)
+    return {name: c for c, group in owners.items() for name in group if count[name] == 1}
 
 
 @lru_cache(maxsize=4096)

@@ -6,6 +6,8 @@ the veneers follow from the heap's bounds alone. ``Plan.link`` then fills in the
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from hotflash.link.select import Linker, Veneer
 from hotflash.wire.messages import Dep, Pair, Range, SlotKind, SlotRequest, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hotflash.elf.firmware import Firmware
     from hotflash.elf.object import ObjectFile
@@ -114,9 +116,22 @@ def plan(objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState) -> 
     Raises ElfError for objects of another core or ABI, LinkError for what cannot be linked; nothing has been sent
     anywhere by then.
     """
-    linker = Linker(objects, firmware, live)
-    linker.run()
-    return Plan(linker)
+    with _without_collector():
+        linker = Linker(objects, firmware, live)
+        linker.run()
+        return Plan(linker)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """No cyclic garbage is made here, and a collection that walks the firmware's tables costs more than the link."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _hook(function: Function) -> int:

@@ -223,6 +223,35 @@ def veneer_target(code: bytes, address: int) -> int | None:
     return None
 
 
+def _backward() -> bytes:
+    """Flags of the halfwords that may begin a branch backwards, so that most code is passed over quickly."""
+    flags = bytearray(0x10000)
+    flags[0xE400:0xE800] = b"\1" * 0x400  # B T2
+    flags[0xF400:0xF800] = b"\1" * 0x400  # BL, B T4, B<c> T3
+    for condition in range(14):
+        flags[0xD080 + 0x100 * condition : 0xD100 + 0x100 * condition] = b"\1" * 0x80  # B<c> T1
+    return bytes(flags)
+
+
+_BACKWARD = _backward()
+
+
+def _branch_offset(code: bytes, at: int) -> tuple[int | None, bool]:
+    """Offset of the branch at ``at``, None when it is none, and whether it is a BL (A5.2, A5.3.4)."""
+    half = _H.unpack_from(code, at)[0]
+    if half >> 11 == 0x1C:
+        return get_b11(code, at), False
+    if half >> 12 == 0xD and half >> 8 & 0xF < 0xE:
+        return get_b8(code, at), False
+    if half >> 11 == 0x1E and at + 4 <= len(code):
+        second = _H.unpack_from(code, at + 2)[0]
+        if second & 0x9000 == 0x9000:
+            return get_b24(code, at), bool(second & 0x4000)
+        if second & 0xD000 == 0x8000 and half >> 6 & 0xF < 0xE:
+            return get_b20(code, at), False
+    return None, False
+
+
 def branches_to_start(code: bytes, spans: list[tuple[int, int]]) -> list[tuple[int, bool]]:
     """Where code branches to its own first byte: (offset, whether it is a BL); conditional forms included.
 
@@ -230,25 +259,24 @@ def branches_to_start(code: bytes, spans: list[tuple[int, int]]) -> list[tuple[i
     """
     found = []
     for start, end in spans:
-        at = start
-        while at + 2 <= end:
-            half = _H.unpack_from(code, at)[0]
-            offset: int | None = None
-            width, link = 2, False
-            if half >> 11 in (0x1D, 0x1E, 0x1F):  # A5.3: a 32-bit instruction
-                if at + 4 > end:
-                    break
-                width = 4
-                second = _H.unpack_from(code, at + 2)[0]
-                if half >> 11 == 0x1E and second & 0x9000 == 0x9000:  # A5.3.4: B T4, BL
-                    offset, link = get_b24(code, at), bool(second & 0x4000)
-                elif half >> 11 == 0x1E and second & 0xD000 == 0x8000 and half >> 6 & 0xF < 0xE:  # B<c> T3
-                    offset = get_b20(code, at)
-            elif half >> 11 == 0x1C:
-                offset = get_b11(code, at)
-            elif half >> 12 == 0xD and half >> 8 & 0xF < 0xE:
-                offset = get_b8(code, at)
-            if offset is not None and at + 4 + offset == 0:
-                found.append((at, link))
-            at += width
+        count = max(end - start, 0) // 2
+        halves = struct.unpack_from(f"<{count}H", code, start)
+        likely = {}
+        for number, flag in enumerate(map(_BACKWARD.__getitem__, halves)):
+            if flag:
+                at = start + 2 * number
+                half = halves[number]
+                low = halves[number + 1] if half >= 0xF000 and number + 1 < count else half
+                if (low ^ -(at + 4) >> 1) & (0x7FF if half >= 0xE000 else 0xFF):
+                    continue
+                offset, link = _branch_offset(code, at)
+                if offset == -(at + 4):
+                    likely[at] = link
+        if not likely:
+            continue
+        at = start  # walk the instructions: a 32-bit one's second half may look like a branch
+        while at < end:
+            if at in likely:
+                found.append((at, likely[at]))
+            at += 4 if halves[(at - start) // 2] >= 0xE800 else 2  # A5.1
     return found

@@ -184,7 +184,7 @@ class View:
             if kind is None:
                 hint = "keep the variable out of pushed code, or flash" if 104 <= number <= 108 else None
                 raise LinkError(
-                    f"{where}: {reloc.name_of(number)} against {obj.symbols[symbol].name or '(section)'} is not handled",
+                    f"{where}: {reloc.name_of(number)} against {obj.symbols[symbol].name or '?'} is not handled",
                     hint=hint or "compile without position-independent or special code models",
                 )
             if at + kind.width > size:
@@ -313,8 +313,8 @@ class View:
             elif linker.in_flash(found.address):
                 target.problem = (
                     (
-                        f"{symbol.name} is a variable in {self.object.name}, but a constant at {found.address:#010x} in "
-                        f"the firmware"
+                        f"{symbol.name} is a variable in {self.object.name}, but a constant at {found.address:#010x} "
+                        f"in the firmware"
                     ),
                     "flash the new build",
                 )
@@ -349,9 +349,9 @@ class View:
                 function = next((s for s in symbols if s.kind == elf.STT_FUNC), None)
                 if function is None or not self.object.sections[section].code:
                     continue
-                for _, _, index, _ in self.object.relocations(section):
-                    used = self.object.symbols[index]
-                    self._users.setdefault(used.section, set()).add(function_name(function.name))
+                name = function_name(function.name)
+                for index in {r[2] for r in self.object.relocations(section)}:
+                    self._users.setdefault(self.object.symbols[index].section, set()).add(name)
         found = self._users.get(symbol.section, set())
         if self.clang and "." in symbol.name:  # clang says it: function.variable
             found = found | {symbol.name.split(".", 1)[0]}
