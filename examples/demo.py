@@ -59,8 +59,8 @@ def run(*command: str, folder: Path, show: bool = True) -> tuple[str, float]:
 class Monitor:
     """``hotflash monitor`` in the background, its lines one by one."""
 
-    def __init__(self, folder: Path, lines: int) -> None:
-        command = ["hotflash", "monitor", "--lines", str(lines)]
+    def __init__(self, folder: Path) -> None:
+        command = ["hotflash", "monitor"]
         print(paint(f"$ {' '.join(command)} &", "36"), flush=True)
         self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -129,7 +129,7 @@ def demo(folder: Path) -> None:
         print(f"  built in {build_ms:,.0f} ms")
 
         title("3. It runs: a timer interrupt moves a light, the main loop prints it")
-        monitor = Monitor(folder, BEFORE + AFTER + 200)
+        monitor = Monitor(folder)
         before = monitor.show(BEFORE)
 
         title(f"4. One line of {SOURCE} is edited and pushed; the board goes on running")

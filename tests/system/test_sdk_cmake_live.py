@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,21 @@ def project(tmp_path: Path) -> Iterator[Path]:
 def lines(output: str) -> list[tuple[int, ...]]:
     found = [LINE.match(line) for line in output.splitlines()]
     return [tuple(map(int, match.groups())) for match in found if match]
+
+
+def test_project_runs_alone_before_it_is_converted(tmp_path: Path) -> None:
+    folder = tmp_path / "heater"
+    shutil.copytree(ORIGINAL, folder)
+    configure(folder, "build")
+    qemu = ["qemu-system-arm", "-machine", "mps2-an386", "-display", "none", "-monitor", "none", "-serial", "stdio"]
+    command = [*qemu, "-kernel", "build/heater.elf"]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            output = [process.stdout.readline() for _ in range(3)]
+        finally:
+            process.kill()
+    assert [line[0] for line in lines("".join(output))] == [1, 2, 3]
 
 
 def test_an_edit_goes_live(project: Path) -> None:
