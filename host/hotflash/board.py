@@ -209,6 +209,18 @@ class Board:
                 f"{memory}: HF_APP starts at {self.regions['HF_APP'].origin:#010x}; a vector table of "
                 f"{self.vectors} words has to be aligned to {align} bytes"
             )
+        # One region of the MPU makes the code heap executable and read-only: its size is a power of two and its base
+        # a multiple of that (ARMv7-M ARM B3.5.8 and B3.5.9; ARMv8-M has bounds instead).
+        heap = self.regions["HF_HEAP"]
+        if (
+            "mpu" not in self.lacks
+            and self.arch != "armv8m"
+            and (heap.length & (heap.length - 1) or heap.origin % heap.length)
+        ):
+            raise UsageError(
+                f"{memory}: HF_HEAP ({heap.length} bytes at {heap.origin:#010x}) does not fit one MPU region",
+                hint="make its size a power of two and align it to that",
+            )
 
     @property
     def services(self) -> int:

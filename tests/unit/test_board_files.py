@@ -123,6 +123,9 @@ def test_a_board_without_emulation_is_a_board(folder: Path) -> None:
         ('REGION_ALIAS("RAM", HF_RAM)', 'REGION_ALIAS("RAM", RAM2)', "no region RAM2"),
         ("ORIGIN = 0x20008000", "ORIGIN = 0x20007000", "HF_HOOKS .* overlaps HF_MONITOR"),
         ("ORIGIN = 0x00008000, LENGTH = 992K", "ORIGIN = 0x00008080, LENGTH = 900K", "aligned to 256 bytes"),
+        ("ORIGIN = 0x20040000, LENGTH = 256K", "ORIGIN = 0x20040000, LENGTH = 200K", "HF_HEAP .* one MPU region"),
+        ("ORIGIN = 0x20040000, LENGTH = 256K", "ORIGIN = 0x20060000, LENGTH = 256K", "overlaps|one MPU region"),
+        ("ORIGIN = 0x20040000, LENGTH = 256K", "ORIGIN = 0x20030000, LENGTH = 128K", "HF_HEAP .* one MPU region"),
         ("LENGTH = 992K", "LENGTH = 0", "HF_APP is empty"),
         ("LENGTH = 992K", "LENGTH = 0xFFFFFFFF", "outside of the 32-bit"),
         ("LENGTH = 992K", "LENGTH = 992X", "cannot compute '992X'"),
@@ -139,6 +142,12 @@ def test_mistakes_in_memory_ld(folder: Path, old: str, new: str, message: str) -
     with pytest.raises(UsageError, match=message) as error:
         Board.load(folder)
     assert str(folder / "memory.ld") in str(error.value)
+
+
+def test_a_board_without_mpu_may_have_any_heap(folder: Path) -> None:
+    _change(folder / "memory.ld", "ORIGIN = 0x20040000, LENGTH = 256K", "ORIGIN = 0x20040000, LENGTH = 200K")
+    _change(folder / "board.toml", '["flash", "break"]', '["flash", "break", "mpu"]')
+    assert Board.load(folder).regions["HF_HEAP"].length == 200 * 1024
 
 
 def test_files_that_cannot_be_read(folder: Path) -> None:
