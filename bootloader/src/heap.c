@@ -271,27 +271,32 @@ static void merge(void)
     }
 }
 
-void hf_heap_free(uint32_t block)
+void hf_heap_release(uint32_t block)
 {
     const struct hf_block *b = hf_block(block);
-    uint32_t size = b->size;
 
     for (uint32_t i = 0; i < b->deps; i++) {
         uint32_t dep = hf_heap_dep(block, i);
 
         if (dep != 0) {
             hf_heap_ref(dep, -1);
+            hf_heap_set_dep(block, i, 0);
         }
     }
-    if (b->kind == HF_SLOT_STUB && b->hook != 0) {
-        uint32_t hook = b->hook - 1u;
-        uint32_t target = hf_heap_find(hf_hook_value(hook));
+    if (b->kind == HF_SLOT_STUB) {
+        uint32_t target = hf_stub_target(block);
 
         if (target != 0) {
             hf_heap_ref(target, -1);
         }
-        hf_hook_set(hook, hf_hook_initial(hook));
+        hf_hook_set(b->hook - 1u, hf_hook_initial(b->hook - 1u));
     }
+}
+
+void hf_heap_free(uint32_t block)
+{
+    uint32_t size = hf_block(block)->size;
+
     put_free(block, size);
     fill(hf_payload(block), block + size);
     merge();

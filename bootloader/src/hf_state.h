@@ -149,7 +149,10 @@ uint32_t hf_heap_find(uint32_t address); /* block in use whose bytes hold it; 0:
 bool hf_heap_sound(void);
 bool hf_heap_is_block(uint32_t block); /* in use, and the start of one */
 uint32_t hf_heap_alloc(const struct hf_block *as, uint32_t deps); /* 0: does not fit */
-void hf_heap_free(uint32_t block); /* drops its deps' references, its hook if a STUB, fills with traps */
+/* The end of a slot has two steps, so that slots that use each other can go together: release drops
+ * what it refers to (its deps; a STUB's hook leads to the trap again), free fills it with traps. */
+void hf_heap_release(uint32_t block);
+void hf_heap_free(uint32_t block);
 void hf_heap_store(uint32_t address, const void *data, uint32_t length); /* any alignment */
 void hf_heap_update(uint32_t block, const struct hf_block *header);
 void hf_heap_ref(uint32_t block, int delta);
@@ -173,6 +176,7 @@ void hf_hook_set(uint32_t hook, uint32_t value);
 uint32_t hf_hook_spare(void); /* a hook that no STUB owns; capacity: none */
 uint32_t hf_hooks_bound(void);
 bool hf_hook_runs(uint32_t block); /* whether the block's hook leads into it */
+uint32_t hf_stub_target(uint32_t block); /* slot that a STUB's hook leads to; 0: none */
 
 /* undo.c: LIST slots */
 uint32_t hf_list_count(uint32_t list);
@@ -184,6 +188,9 @@ void hf_list_bind(uint32_t list); /* swaps it in: the new generation and its und
 void hf_undo_drop(void);
 
 /* txn.c */
+uint32_t hf_txn_slots(void); /* of the open transaction */
+void hf_txn_touch(void); /* it was heard of */
+uint32_t hf_txn_piece(uint32_t i, uint32_t *length); /* its image: address of the i-th slot's bytes */
 void hf_txn_abort(void);
 bool hf_txn_blocks(void); /* open and alive; one that is stale is thrown away */
 

@@ -63,6 +63,11 @@ bool hf_hook_runs(uint32_t block)
            (hf_hook_value(b->hook - 1u) & ~1u) - hf_payload(block) < b->length;
 }
 
+uint32_t hf_stub_target(uint32_t block)
+{
+    return hf_heap_find(hf_hook_value(hf_block(block)->hook - 1u));
+}
+
 HF_HANDLER(hf_do_hooks)
 {
     struct hf_hooks_request q;

@@ -146,52 +146,108 @@ static void recount(void)
     count_references(1);
 }
 
-/* Frees slots of the kinds in the set that nothing refers to. What they used may follow, so it goes
- * on until a pass frees nothing; each pass but the last frees at least one. */
-static uint32_t sweep(uint32_t kinds, uint32_t *bytes)
+/* Frees code that nothing refers to. What it used may follow, so it goes on until a pass frees
+ * nothing; each pass but the last frees one slot. */
+static void sweep_code(void)
 {
-    uint32_t freed = 0, before;
+    uint32_t block;
 
     do {
-        before = freed;
-        for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
-            const struct hf_block *s = hf_block(b);
-
-            if ((kinds >> s->kind & 1u) != 0 && s->refs == 0 && (s->flags & (HF_SLOTF_FRAME | HF_BLOCKF_MARK)) == 0) {
-                *bytes += s->size;
-                freed++;
-                hf_heap_free(b);
-                break; /* neighbours were merged: start again */
-            }
+        block = hf_heap_first();
+        while (block != 0 && (hf_block(block)->kind != HF_SLOT_CODE || hf_block(block)->refs != 0 ||
+                              (hf_block(block)->flags & HF_SLOTF_FRAME) != 0)) {
+            block = hf_heap_next(block);
         }
-    } while (freed != before);
-    return freed;
+        if (block != 0) {
+            hf_heap_release(block);
+            hf_heap_free(block);
+        }
+    } while (block != 0);
 }
-
-#define KIND(kind) (1u << (kind))
 
 void hf_reap(void)
 {
-    uint32_t started = hf_board.micros(), bytes = 0, took;
+    uint32_t started = hf_board.micros(), took;
 
     scan(mark_code);
     recount();
-    (void)sweep(KIND(HF_SLOT_CODE), &bytes);
+    sweep_code();
     took = hf_board.micros() - started;
     if (took > hf_state.scan_us) {
         hf_state.scan_us = took;
     }
 }
 
+static bool mark(uint32_t block)
+{
+    if (block == 0 || (hf_block(block)->flags & HF_BLOCKF_MARK) != 0) {
+        return false;
+    }
+    hf_heap_flag(block, HF_BLOCKF_MARK, 0);
+    return true;
+}
+
+/* What stays whatever refers to it: old functions' live versions, frames, pins, what is open, and the
+ * lists. New functions' hooks are no roots: they live as long as their stubs are used. */
+static bool is_root(uint32_t block)
+{
+    const struct hf_block *b = hf_block(block);
+
+    return (b->flags & (HF_SLOTF_FRAME | HF_SLOTF_OPEN | HF_BLOCKF_PIN)) != 0 || b->kind == HF_SLOT_LIST ||
+           hf_list_holds(hf_state.undo, block) || (hf_hook_runs(block) && b->hook <= hf_state.hook_count);
+}
+
+/* Marks all that the marked slots use, until a pass marks nothing new. */
+static void mark_uses(void)
+{
+    bool more;
+
+    do {
+        more = false;
+        for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+            if ((hf_block(b)->flags & HF_BLOCKF_MARK) == 0) {
+                continue;
+            }
+            for (uint32_t i = 0; i < hf_block(b)->deps; i++) {
+                more = mark(hf_heap_dep(b, i)) || more;
+            }
+            more = (hf_block(b)->kind == HF_SLOT_STUB && mark(hf_stub_target(b))) || more;
+        }
+    } while (more);
+}
+
+static uint32_t next_unmarked(uint32_t block)
+{
+    while (block != 0 && (hf_block(block)->kind == HF_SLOT_FREE || (hf_block(block)->flags & HF_BLOCKF_MARK) != 0)) {
+        block = hf_heap_next(block);
+    }
+    return block;
+}
+
+/* Counts cannot see that a new function that calls itself is used by nobody else, so this goes by
+ * what can be reached. */
 uint32_t hf_collect(uint32_t *bytes, uint32_t *stall_us)
 {
     uint32_t state = hf_arch_mask();
-    uint32_t started = hf_board.micros(), freed;
+    uint32_t started = hf_board.micros(), freed = 0;
 
     *bytes = 0;
     scan(mark_all);
     recount();
-    freed = sweep(KIND(HF_SLOT_CODE) | KIND(HF_SLOT_CONST) | KIND(HF_SLOT_STUB) | KIND(HF_SLOT_VAR), bytes);
+    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+        if (hf_block(b)->kind != HF_SLOT_FREE && is_root(b)) {
+            (void)mark(b);
+        }
+    }
+    mark_uses();
+    for (uint32_t b = next_unmarked(hf_heap_first()); b != 0; b = next_unmarked(hf_heap_next(b))) {
+        hf_heap_release(b);
+    }
+    for (uint32_t b = next_unmarked(hf_heap_first()); b != 0; b = next_unmarked(hf_heap_first())) {
+        freed++;
+        *bytes += hf_block(b)->size;
+        hf_heap_free(b);
+    }
     *stall_us = hf_board.micros() - started;
     hf_arch_unmask(state);
     return freed;

@@ -1,0 +1,220 @@
+/* Begin: allocates all slots of a transaction, or none. */
+#include "hf_state.h"
+
+#define HF_BEGIN_GIVE_UP_UNDO 1u
+#define HF_BEGIN_COLLECT 2u
+#define HF_REQUEST_ZERO 0x80u
+
+/* Whether the requests make sense, without any effect; slots that they name must exist. */
+static uint8_t check_requests(struct hf_reader r, uint32_t count)
+{
+    for (uint32_t i = 0; i < count && !r.bad; i++) {
+        struct hf_slot_request_record q;
+        uint8_t kind;
+
+        hf_get_slot_request_record(&r, &q);
+        kind = q.kind & (uint8_t)~HF_REQUEST_ZERO;
+        if (r.bad || kind < HF_SLOT_CODE || kind > HF_SLOT_VAR || q.align > 5 || q.length == 0 ||
+            (q.kind != kind && kind != HF_SLOT_VAR)) {
+            return HF_E_FORMAT;
+        }
+        for (uint32_t k = 0; k < q.deps_count && !r.bad; k++) {
+            struct hf_dep_record d;
+
+            hf_get_dep_record(&r, &d);
+            if ((d.ref & 1u) == 0 ? d.ref / 2u >= count
+                                  : d.ref / 2u >= hf_map.heap_size / HF_BLOCK ||
+                                        !hf_heap_is_block(hf_map.heap_base + d.ref / 2u * HF_BLOCK) ||
+                                        hf_block(hf_map.heap_base + d.ref / 2u * HF_BLOCK)->kind == HF_SLOT_LIST) {
+                return HF_E_RANGE;
+            }
+        }
+    }
+    return r.bad || hf_reader_left(&r) != 0 ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_OK;
+}
+
+struct shortage {
+    const char *what;
+    uint32_t needed, there;
+};
+
+static uint32_t allocate(const struct hf_slot_request_record *q, struct shortage *shortage)
+{
+    const uint8_t kind = q->kind & (uint8_t)~HF_REQUEST_ZERO;
+    struct hf_block as = {
+        .kind = kind,
+        .flags = HF_SLOTF_OPEN,
+        .length = q->length,
+        .ident = q->ident,
+        .hash = {(uint32_t)q->hash, (uint32_t)(q->hash >> 32)},
+    };
+    uint32_t address = 0, block, largest;
+
+    if (kind == HF_SLOT_VAR) {
+        address = hf_data_alloc(q->length, q->align);
+        if (address == 0) {
+            *shortage = (struct shortage){"data heap", q->length, hf_data_space()};
+            return 0;
+        }
+        as.length = 8;
+        as.flags |= q->kind != kind ? HF_BLOCKF_ZERO : 0;
+    }
+    if (kind == HF_SLOT_STUB) {
+        uint32_t hook = hf_hook_spare();
+
+        if (hook >= hf_state.hook_capacity) {
+            *shortage = (struct shortage){"spare hooks", 1, 0};
+            return 0;
+        }
+        as.hook = (uint16_t)(hook + 1u);
+    }
+    block = hf_heap_alloc(&as, q->deps_count);
+    if (block == 0) {
+        *shortage = (struct shortage){"code heap", q->length, hf_heap_space(&largest)};
+        return 0;
+    }
+    if (kind == HF_SLOT_VAR) {
+        const uint32_t where[2] = {address, q->length};
+
+        hf_heap_store(hf_payload(block), where, sizeof where);
+        for (uint32_t i = 0; q->kind != kind && i < q->length; i++) {
+            *(volatile uint8_t *)hf_ptr(address + i) = 0;
+        }
+    }
+    return block;
+}
+
+/* All or none. */
+static bool allocate_all(struct hf_reader r, const struct hf_begin_request *q, struct shortage *shortage)
+{
+    const struct hf_block as = {
+        .kind = HF_SLOT_LIST, .flags = HF_SLOTF_OPEN, .length = q->pairs * (uint32_t)sizeof(struct hf_pair)};
+    uint32_t list, largest;
+
+    list = q->pairs <= hf_map.heap_size / sizeof(struct hf_pair) ? hf_heap_alloc(&as, q->slots_count) : 0;
+    if (list == 0) {
+        *shortage = (struct shortage){"code heap", q->pairs * (uint32_t)sizeof(struct hf_pair), hf_heap_space(&largest)};
+        return false;
+    }
+    hf_state.txn = list;
+    for (uint32_t i = 0; i < q->slots_count; i++) {
+        struct hf_slot_request_record s;
+        uint32_t block;
+
+        hf_get_slot_request_record(&r, &s);
+        block = allocate(&s, shortage);
+        if (block == 0) {
+            hf_txn_abort();
+            return false;
+        }
+        hf_heap_set_dep(list, i, block);
+        hf_heap_ref(block, 1);
+        for (uint32_t k = 0; k < s.deps_count; k++) {
+            struct hf_dep_record d;
+
+            hf_get_dep_record(&r, &d);
+        }
+    }
+    return true;
+}
+
+static void fill_deps(struct hf_reader r)
+{
+    for (uint32_t i = 0; i < hf_txn_slots(); i++) {
+        struct hf_slot_request_record s;
+        uint32_t block = hf_heap_dep(hf_state.txn, i);
+
+        hf_get_slot_request_record(&r, &s);
+        for (uint32_t k = 0; k < s.deps_count; k++) {
+            struct hf_dep_record d;
+            uint32_t dep;
+
+            hf_get_dep_record(&r, &d);
+            dep = (d.ref & 1u) == 0 ? hf_heap_dep(hf_state.txn, d.ref / 2u) : hf_map.heap_base + d.ref / 2u * HF_BLOCK;
+            hf_heap_set_dep(block, k, dep);
+            hf_heap_ref(dep, 1);
+        }
+    }
+}
+
+void hf_txn_grants(struct hf_writer *w)
+{
+    hf_put_uv(w, hf_txn_slots());
+    for (uint32_t i = 0; i < hf_txn_slots(); i++) {
+        uint32_t block = hf_heap_dep(hf_state.txn, i), length;
+        struct hf_grant_record g = {hf_block_bytes(block, &length), hf_handle(block), hf_block(block)->hook};
+
+        hf_put_grant_record(w, &g);
+    }
+}
+
+HF_HANDLER(hf_do_begin)
+{
+    const uint8_t *message = r->at;
+    uint32_t length = hf_reader_left(r);
+    struct hf_begin_request q;
+    struct shortage shortage = {"", 0, 0};
+    const struct hf_image_header *h = hf_ptr(hf_state.header);
+    struct hf_reader tag = {h->build_id, h->build_id + 4, false};
+    uint32_t build_tag, bytes, stall;
+    uint8_t status;
+    bool done = false;
+
+    hf_get_begin_request(r, &q);
+    hf_get_u32(&tag, &build_tag);
+    if (r->bad) {
+        return HF_E_FORMAT;
+    }
+    if (q.build_tag != build_tag) {
+        return HF_E_BUILD;
+    }
+    if (q.generation != hf_state.generation) {
+        return HF_E_GEN;
+    }
+    if (hf_txn_blocks()) {
+        return HF_E_BUSY;
+    }
+    if (q.slots_count > (hf_map.chunk - 8u) / 13u) { /* what the longest reply can hold */
+        return HF_E_FORMAT;
+    }
+    hf_reap();
+    /* What the request names may be gone after each attempt to make room, so it is checked anew. */
+    for (uint32_t attempt = 0; attempt < 3 && !done; attempt++) {
+        if (attempt == 1) {
+            if ((q.flags & HF_BEGIN_GIVE_UP_UNDO) == 0) {
+                continue;
+            }
+            hf_undo_drop();
+            hf_reap();
+        }
+        if (attempt == 2) {
+            if ((q.flags & HF_BEGIN_COLLECT) == 0) {
+                continue;
+            }
+            (void)hf_collect(&bytes, &stall);
+        }
+        status = check_requests(*r, q.slots_count);
+        if (status != HF_OK) {
+            return status;
+        }
+        done = allocate_all(*r, &q, &shortage);
+    }
+    if (hf_state.lost != 0) {
+        return HF_E_LOST;
+    }
+    if (!done) {
+        hf_put_text(w, shortage.what);
+        hf_put_text(w, ": ");
+        hf_put_dec(w, shortage.needed);
+        hf_put_text(w, " needed, ");
+        hf_put_dec(w, shortage.there);
+        hf_put_text(w, " free");
+        return HF_E_NOMEM;
+    }
+    fill_deps(*r);
+    hf_state.txn_pairs = q.pairs;
+    hf_state.txn_crc = hf_crc_update(HF_CRC_INIT, message, length);
+    hf_txn_touch();
+    hf_txn_grants(w);
+    return HF_OK;
+}
