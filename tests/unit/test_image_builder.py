@@ -261,6 +261,16 @@ def test_function_in_ram_cannot_be_hot(tmp_path: Path) -> None:
         builder.build(application(tmp_path, source), BOARD)
 
 
+def test_patch_points_that_overlap(tmp_path: Path) -> None:
+    nops = r"nop\n nop\n"
+    source = SOURCE + (
+        r'__asm__(".text\n .thumb\n .syntax unified\n .global one, two\n .type one, %function\n .type two, %function\n'
+        rf'one: {nops} two: {nops} {nops} bx lr\n .size one, 14\n .size two, 10");'
+    )
+    with pytest.raises(ElfError, match=r"patch point of two at 0x\w+ overlaps that of one at"):
+        builder.build(application(tmp_path, source), BOARD)
+
+
 def test_vector_table_too_short(tmp_path: Path) -> None:
     objects = [compile_c(tmp_path, "app.c", SOURCE), compile_c(tmp_path, "startup.c", STARTUP)]
     flags = [flag for flag in sdk.ldflags(BOARD) if "__hf_vectors" not in flag]
