@@ -107,7 +107,12 @@ class Dut:
         return self.session.status()
 
     def reset(self) -> None:
-        """Resets the board over its port and waits until the application runs again; edits are gone then."""
+        """Resets the board over its port and waits until the application runs again.
+
+        Edits that were live are gone then, and `resync` would bring them back; those that an earlier reset took
+        are forgotten, so that tests do not see each other's.
+        """
+        self.session.forget_lost()
         self.session.reset()
         self.clear_log()
 

@@ -48,9 +48,9 @@ def doctor(app: App, elf: str | None) -> None:
     else:
         for check in checks:
             state = click.style(f"{check.state:<4}", bold=check.state != "ok", **_STYLE[check.state])  # type: ignore[arg-type]
-            output.data(f"{state}  {check.name:<12} {check.text}")
+            output.data(f"{state}  {check.name:<16} {check.text}")
             if check.next:
-                output.data(f"{'':18} -> {check.next}")
+                output.data(f"{'':22} -> {check.next}")
     if failed:
         click.get_current_context().exit(1)
 

@@ -12,6 +12,7 @@ from hotflash.cli.context import App, shared_options
 if TYPE_CHECKING:
     from hotflash.session.results import Heap, StatusReport
 
+_WARNING = click.style(f"{'warning':<12}", fg="yellow")
 _APPLICATION = {
     "running": "running",
     "plain": "running as a plain ELF: no patch points in use",
@@ -31,10 +32,10 @@ def status(app: App) -> None:
     for label, text in _rows(report):
         output.data(f"{click.style(f'{label:<12}', dim=True)} {text}")
     for warning in report.warnings:
-        output.data(f"{click.style('warning', fg='yellow'):<12} {warning}")
+        output.data(f"{_WARNING} {warning}")
     sentence = output.lost_edits(report.lost)
     if sentence:
-        output.data(f"{click.style('warning', fg='yellow'):<12} {sentence}")
+        output.data(f"{_WARNING} {sentence}")
 
 
 def _rows(report: StatusReport) -> list[tuple[str, str]]:
@@ -61,30 +62,27 @@ def _rows(report: StatusReport) -> list[tuple[str, str]]:
         )
         if counters[key]
     ]
-    return [
+    rows = [
         ("board", f"{report.board} ({report.core}), bootloader {report.monitor}, wire {report.wire}, ABI {report.abi}"),
         ("port", report.port),
         ("application", application),
-        ("generation", generation),
-        ("up", f"{report.uptime:.1f} s, boot {report.boot_count}"),
-        *((f"{heap.name} heap", _heap(heap)) for heap in report.heaps),
-        (
-            "hooks",
-            (
-                f"{output.number(report.hooks_bound)} of {output.number(report.hooks)} lead to edits, "
-                f"table of {output.number(report.hook_capacity)}"
-            ),
-        ),
-        (
-            "monitor",
-            (
-                f"{output.plural(counters['commits'], 'commit')}, {counters['masked_last']} instructions masked by "
-                f"the last, {counters['masked_max']} at most; last scan {output.number(counters['scan_words'])} words, "
-                f"longest {output.number(counters['scan_us'])} us; {output.number(counters['stack_free'])} bytes of "
-                "stack unused"
-            ),
-        ),
+    ]
+    if report.application == "running":
+        hooks = f"{output.number(report.hooks_bound)} of {output.number(report.hooks)} lead to edits"
+        masked = f"{counters['masked_last']} instructions masked by the last, {counters['masked_max']} at most"
+        longest = f"{output.number(counters['scan_us'])} us in the longest"
+        rows += [
+            ("generation", generation),
+            *((f"{heap.name} heap", _heap(heap)) for heap in report.heaps),
+            ("hooks", f"{hooks}; table of {output.number(report.hook_capacity)}"),
+            ("commits", f"{output.number(counters['commits'])}; {masked}"),
+            ("reaper", f"{output.number(counters['scan_words'])} words in the last scan, {longest}"),
+        ]
+    return [
+        *rows,
+        ("monitor", f"{output.number(counters['stack_free'])} bytes of its stack unused"),
         ("line", ", ".join(lost) if lost else "nothing lost"),
+        ("up", f"{report.uptime:.1f} s, boot {report.boot_count}"),
     ]
 
 

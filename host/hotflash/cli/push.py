@@ -61,9 +61,10 @@ def push_line(verb: str, report: PushReport) -> str:
     """What a push did, in one line."""
     what = ", ".join(Path(name).name for name in report.objects)
     if report.state == "unchanged":
-        functions = output.plural(report.unchanged, "function") if report.unchanged else ""
-        rest = f"  {functions} live as they are," if report.unchanged > 1 else ""
-        return f"{verb}  {what + '  ' if what else ''}nothing changed{rest and ',' + rest.rstrip(',')}".rstrip()
+        one = report.unchanged == 1
+        live = "is live as it is" if one else "are live as they are"
+        rest = f" ({output.plural(report.unchanged, 'function')} {live})" if report.unchanged else ""
+        return f"{verb}  {what + '  ' if what else ''}nothing changed{rest}, generation {report.generation}"
     reverted = sum(change.action == "revert" for change in report.changes)
     sent = len(report.changes) - reverted
     parts = []

@@ -44,7 +44,8 @@ def sim(app: App, *, elf: str | None, detach: bool, stop: bool, tcp_port: int | 
         return
     if running is not None:
         raise UsageError(
-            f"a simulator of {running.board} runs already for this project (process {running.pid}, {running.port})",
+            f"a simulator of {Path(running.board).name} runs already for this project "
+            f"(process {running.pid}, {running.port})",
             hint="end it with `hotflash sim --stop`",
         )
     settings = app.settings()

@@ -238,6 +238,16 @@ class Session:
         """Calls ``listener``, on a thread of the link, with all that the board says unasked; returns how to stop."""
         return self.device.channel.subscribe(listener)
 
+    def forget_lost(self) -> None:
+        """Gives up the edits that a reset took: they are not missed any more."""
+        if not any(self.hello.build_id):
+            return
+        with self.store.locked():
+            journal = self.load_journal()
+            if journal.lost:
+                journal.lost = []
+                self.store.save_journal(self.hello.build_id, journal)
+
     # ---- operations; those that are long are in modules of their own
 
     def push(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from hotflash.errors import PortError
@@ -94,7 +95,7 @@ def choose(settings: Settings, store: Store) -> Choice:
         return Choice(settings.port, settings.source("port"))
     sim = store.sim()
     if sim is not None:
-        return Choice(sim.port, f"simulator of {sim.board}")
+        return Choice(sim.port, f"the running simulator of {PurePath(sim.board).name}")
     found = candidates()
     listing = "; ".join(f"{entry.device} ({entry.description or 'serial port'})" for entry in found)
     raise NoPortError(

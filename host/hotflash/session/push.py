@@ -14,7 +14,7 @@ from hotflash.session.core import edits_of, heap_listing
 from hotflash.session.names import Names, defined_functions, global_ident, local_ident
 from hotflash.session.results import FunctionChange, PushReport, RollbackReport, Stages
 from hotflash.settings import MODES
-from hotflash.wire.messages import BeginRequest, CommitMode, SlotKind
+from hotflash.wire.messages import BeginRequest, CommitMode, SlotFlag, SlotKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -266,15 +266,17 @@ def _register(number: int) -> str:
 def rollback(session: Session, *, base: bool) -> RollbackReport:
     """See :meth:`Session.rollback`."""
     session.require_application()
-    session.observe(session.device.slots())
+    slots = session.device.slots()
+    session.observe(slots)
+    if base and not any(slot.flags & SlotFlag.BOUND for slot in slots):
+        session.forget_lost()
+        return RollbackReport(generation=session.hello.generation, masked=0, edits=())
     result = session.device.rollback(base=base)
     session.device.refresh()
     journal = session.observe(session.device.slots())
     if base:
         # The base image was asked for: what a reset took earlier is not missed any more.
-        with session.store.locked():
-            journal.lost = []
-            session.store.save_journal(session.hello.build_id, journal)
+        session.forget_lost()
     return RollbackReport(generation=result.generation, masked=result.masked, edits=edits_of(journal.live))
 
 
