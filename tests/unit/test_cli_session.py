@@ -69,7 +69,7 @@ def test_push_says_what_went_live_and_how_long_each_stage_took(
     out, err = run(capsys, "push", objects["f2"])
     assert out.startswith("push  a.o  1 function, ")
     assert "-> generation 1 live   link " in out
-    assert "wire 2.5 ms  commit 0.8 ms" in out
+    assert "wire 3.5 ms  commit 0.8 ms" in out
     assert out.count("\n") == 1
     assert "replace f (a.c)" in err
     assert board.hello.generation == 1
