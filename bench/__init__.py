@@ -1,0 +1,1 @@
+"""Measurements of hotflash; ``python -m bench`` prints them with their targets."""
