@@ -18,19 +18,19 @@ DATA = 0x20010000
 class Device:
     """Grants scattered addresses, so that nothing can rely on slots being neighbours."""
 
-    def __init__(self, firmware: Firmware, seed: int = 1) -> None:
+    def __init__(self, firmware: Firmware, seed: int = 1, heap: int = HEAP) -> None:
         self.firmware = firmware
         self.random = random.Random(seed)
         h = firmware.header
         self.hello = HelloReply(
-            build_id=firmware.build_id, heap_base=HEAP, heap_size=HEAP_SIZE, data_base=DATA, data_size=0x10000,
+            build_id=firmware.build_id, heap_base=heap, heap_size=HEAP_SIZE, data_base=DATA, data_size=0x10000,
             hook_base=h.hook_base, hook_capacity=h.hook_capacity, hook_count=len(firmware.sites),
             flash_base=0x8000, flash_size=992 * 1024,
         )  # fmt: skip
         self.memory: dict[int, int] = {}
         self.slots: list[Slot] = []
         self.hooks: dict[int, int] = {}
-        self._next = HEAP
+        self._next = heap
         self._next_data = DATA
         self._spare = len(firmware.sites)
         self.generation = 0
@@ -48,7 +48,7 @@ class Device:
         grants = []
         for request in made.requests:
             self._next += 32 * self.random.randrange(1, 4)
-            handle = (self._next - HEAP) // 32
+            handle = (self._next - self.hello.heap_base) // 32
             address, hook = self._next + 32, 0
             self._next += 32 + (request.length + 63) // 32 * 32
             if request.kind & 0x7F == SlotKind.VAR:
