@@ -1,0 +1,28 @@
+"""Waiting for what the board does, never for time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE = 30.0
+"""Seconds after which something that should happen counts as not happening."""
+
+
+def until(read: Callable[[], Any], accept: Callable[[Any], bool], what: str) -> Any:
+    """Reads again and again until ``accept`` is content; returns what was read."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        value = read()
+        if accept(value):
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: still {value!r} after {PATIENCE:.0f} s")
+
+
+def turns(dut: Any, more: int = 2) -> dict[str, Any]:
+    """The application's notes after ``more`` whole turns of its loop from now."""
+    start = dut.read("seen.turns")
+    until(lambda: dut.read("seen.turns"), lambda now: now >= start + more, "turns of the loop")
+    return dict(dut.read("seen"))
