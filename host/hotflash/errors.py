@@ -21,7 +21,10 @@ Every error has a message that says what and where, and where it helps a ``hint`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class HotflashError(Exception):

@@ -224,7 +224,7 @@ class FakeDevice:
         if request.generation != self.generation:
             raise Refusal(Status.E_GEN)
         size = sum(slot.length for slot in request.slots)
-        if size > 65536:
+        if size > 1 << 20:
             raise Refusal(Status.E_NOMEM, f"code heap: {size} bytes needed".encode())
         at = HEAP + 32
         grants = []

@@ -186,7 +186,7 @@ def test_loop() -> None:
         transport.write(b"x")
 
 
-@pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning")  # pyserial's
+@pytest.mark.filterwarnings("ignore:set\\w+\\(\\) is deprecated:DeprecationWarning")  # pyserial's
 def test_rfc2217() -> None:
     """Against pyserial's own server side."""
     import serial

@@ -5,11 +5,12 @@ from __future__ import annotations
 import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hotflash.wire import cobs, frame
 from hotflash.wire.crc import crc32
 from hotflash.wire.frame import Frame, FrameReader
-from hypothesis import given
-from hypothesis import strategies as st
 
 frames = st.builds(Frame, st.integers(0, 255), st.integers(0, 255), st.binary(max_size=1100))
 

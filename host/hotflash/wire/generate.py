@@ -76,7 +76,12 @@ def _py_class(name: str, doc: str, fields: list[Field], op: str | None) -> str:
             out.append(f"        w.{_PY_CALL.get(kind, (kind, kind))[0]}(self.{field})")
     if not fields:
         out.append("        del w")
-    out += ["", "    @classmethod", f"    def unpack(cls, r: Reader) -> {name}:", '        """Takes the fields from ``r``."""']
+    out += [
+        "",
+        "    @classmethod",
+        f"    def unpack(cls, r: Reader) -> {name}:",
+        '        """Takes the fields from ``r``."""',
+    ]
     if not fields:
         out += ["        del r", "        return cls()"]
     else:

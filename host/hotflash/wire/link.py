@@ -37,7 +37,7 @@ _FRAME_EXTRA = 16 + 2 + 4 + 1 + 1
 """Bytes of a full-size frame on the line besides the chunk, without COBS's one per 254."""
 _BITS = 10
 """Bits on the line per byte."""
-_RTO_FIRST = 0.25
+_RTO_FIRST = 0.2
 _RTO_LEAST = 0.1
 _RTO_MOST = 0.5
 """Seconds after which a silent device is asked again: before any measurement, at least, at most."""
@@ -51,11 +51,11 @@ _SLOW = {
     Op.FLASH_ERASE: (1.0, 20.0),
     Op.FLASH_BEGIN: (1.0, 5.0),
     Op.FLASH_END: (1.0, 5.0),
-    Op.BEGIN: (0.4, 1.0),
-    Op.COMMIT: (0.4, 1.0),
-    Op.ROLLBACK: (0.4, 1.0),
-    Op.SLOTS: (0.4, 1.0),
-    Op.GC: (0.4, 1.0),
+    Op.BEGIN: (0.2, 1.0),
+    Op.COMMIT: (0.2, 1.0),
+    Op.ROLLBACK: (0.2, 1.0),
+    Op.SLOTS: (0.2, 1.0),
+    Op.GC: (0.2, 1.0),
 }
 _LOSS_WEIGHT = 1 / 64
 """Weight of one frame in the running loss rate."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from hotflash.wire.codec import Reader, Writer
+if TYPE_CHECKING:
+    from hotflash.wire.codec import Reader, Writer
 
 VERSION = 1
 """Version of the wire protocol."""
@@ -570,7 +571,6 @@ class StatusRequest:
 
     OP: ClassVar[Op] = Op.STATUS
 
-
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
         del w
@@ -840,7 +840,6 @@ class WriteReply:
 
     OP: ClassVar[Op] = Op.WRITE
 
-
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
         del w
@@ -932,7 +931,6 @@ class AbortRequest:
 
     OP: ClassVar[Op] = Op.ABORT
 
-
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
         del w
@@ -949,7 +947,6 @@ class AbortReply:
     """Reply to AbortRequest."""
 
     OP: ClassVar[Op] = Op.ABORT
-
 
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
@@ -1017,7 +1014,6 @@ class GcRequest:
     """Collects constants, stubs and variables that nothing refers to, with interrupts masked."""
 
     OP: ClassVar[Op] = Op.GC
-
 
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
@@ -1089,7 +1085,6 @@ class PinReply:
     """Reply to PinRequest."""
 
     OP: ClassVar[Op] = Op.PIN
-
 
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
@@ -1195,7 +1190,6 @@ class PokeReply:
 
     OP: ClassVar[Op] = Op.POKE
 
-
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
         del w
@@ -1237,7 +1231,6 @@ class FlashBeginReply:
     """Reply to FlashBeginRequest."""
 
     OP: ClassVar[Op] = Op.FLASH_BEGIN
-
 
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
@@ -1281,7 +1274,6 @@ class FlashEraseReply:
 
     OP: ClassVar[Op] = Op.FLASH_ERASE
 
-
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
         del w
@@ -1323,7 +1315,6 @@ class FlashWriteReply:
     """Reply to FlashWriteRequest."""
 
     OP: ClassVar[Op] = Op.FLASH_WRITE
-
 
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
@@ -1367,7 +1358,6 @@ class FlashEndReply:
 
     OP: ClassVar[Op] = Op.FLASH_END
 
-
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
         del w
@@ -1405,7 +1395,6 @@ class ResetReply:
     """Reply to ResetRequest."""
 
     OP: ClassVar[Op] = Op.RESET
-
 
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
