@@ -98,7 +98,7 @@ class AccessError(RefusedError):
     """An address cannot be read or written."""
 
 
-class TargetFault(HotflashError):
+class TargetFault(HotflashError):  # noqa: N818 (the fault is the target's; nothing went wrong here)
     """The target faulted."""
 
     exit_code = 134

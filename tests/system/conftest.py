@@ -6,7 +6,6 @@ it the core set runs on every board of the tree and the rest on one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def built(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def project(built: Project, tmp_path: Path) -> Iterator[Project]:
+def project(built: Project, tmp_path: Path) -> Project:
     """A fresh copy of the sources beside the firmware that was built from them."""
     copy = Project(tmp_path / "project", built.board)
     (copy.folder / "build" / "app.elf").write_bytes((built.folder / "build" / "app.elf").read_bytes())

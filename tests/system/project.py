@@ -36,19 +36,20 @@ class Project:
         self._run("arm-none-eabi-gcc", *used, OPTIMISE, *WARNINGS, "-c", source, "-o", str(target))
         return target
 
-    def link(self) -> Path:
-        """Compiles everything and links the firmware."""
-        objects = [str(self.compile(source.name)) for source in sorted(self.folder.glob("*.c"))]
-        glue = [str(self._compile_glue(path)) for path in sdk.app_sources()]
+    def link(self, *, hot: bool = True) -> Path:
+        """Compiles everything and links the firmware, the release without ``hot``."""
+        flags = sdk.cflags(self.board, hot=hot)
+        objects = [str(self.compile(source.name, flags=flags)) for source in sorted(self.folder.glob("*.c"))]
+        glue = [str(self._compile_glue(path)) for path in sdk.app_sources()] if hot else []
         elf = self.folder / "build" / "app.elf"
         self._run(
             "arm-none-eabi-gcc",
-            *sdk.cflags(self.board),
+            *flags,
             *objects,
             *glue,
             "-T",
             "app.ld",
-            *sdk.ldflags(self.board),
+            *sdk.ldflags(self.board, hot=hot),
             "--specs=nano.specs",
             "-nostartfiles",
             "-Wl,--gc-sections",

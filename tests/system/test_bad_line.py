@@ -17,7 +17,7 @@ from tests.system.observe import turns
 from tests.system.project import Project
 from tests.system.proxy import Proxy
 
-BIG = "".join(f"    r = r * 5 + (r >> {i % 7 + 1}) ^ {i * 7919 + 1};\n" for i in range(2200))
+BIG = "".join(f"    r = (r * 5 + (r >> {i % 7 + 1})) ^ {i * 7919 + 1};\n" for i in range(2200))
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,11 @@ def versions(built: Project, tmp_path_factory: pytest.TempPathFactory) -> list[P
             "work.c",
             (
                 "__attribute__((noinline)) int value(int x)\n{\n    return x + 1;",
-                ("extern volatile unsigned sink;\nvolatile unsigned sink;\n"
-                f"__attribute__((noinline)) int value(int x)\n{{\n    unsigned r = sink + {number}u;\n{BIG}    sink = r;\n    return x + {number}00;"),
+                (
+                    "extern volatile unsigned sink;\nvolatile unsigned sink;\n"
+                    "__attribute__((noinline)) int value(int x)\n{\n"
+                    f"    unsigned r = sink + {number}u;\n{BIG}    sink = r;\n    return x + {number}00;"
+                ),
             ),
         )
         objects.append(project.compile("work.c"))

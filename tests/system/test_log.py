@@ -30,15 +30,18 @@ def test_lines_and_a_large_push_share_the_line(dut: Any, built: Project, tmp_pat
     """Half the line rate of numbered lines while 32 KiB are pushed from another process: none is missing."""
     project = Project(tmp_path / "p", built.board)
     functions = "".join(
-        f"int big{n}(int x);\n__attribute__((noinline)) int big{n}(int x)\n{{\n    unsigned r = (unsigned)x + {n}u;\n{BIG}    return (int)r;\n}}\n"
+        f"int big{n}(int x);\n__attribute__((noinline)) int big{n}(int x)\n{{\n"
+        f"    unsigned r = (unsigned)x + {n}u;\n{BIG}    return (int)r;\n}}\n"
         for n in range(2)
     )
     project.edit(
         "work.c",
         (
             "__attribute__((noinline)) int value(int x)\n{\n    return x + 1;",
-            functions
-            + "__attribute__((noinline)) int value(int x)\n{\n    return big0(x) - big0(x) + big1(x) - big1(x) + x + 100;",
+            (
+                f"{functions}__attribute__((noinline)) int value(int x)\n{{\n"
+                "    return big0(x) - big0(x) + big1(x) - big1(x) + x + 100;"
+            ),
         ),
     )
     # Half of 115200 baud in lines, let out by the timer interrupt's count of milliseconds.
@@ -46,7 +49,11 @@ def test_lines_and_a_large_push_share_the_line(dut: Any, built: Project, tmp_pat
         "main.c",
         (
             "while (lines_wanted > 0) {",
-            f"static uint32_t last;\n    while (lines_wanted > 0 && seen.ticks - last >= {2 * 1000 * LINE_BYTES // LINE_RATE}u) {{\n        last = seen.ticks;",
+            (
+                "static uint32_t last;\n"
+                f"    while (lines_wanted > 0 && seen.ticks - last >= {2 * 1000 * LINE_BYTES // LINE_RATE}u) {{\n"
+                "        last = seen.ticks;"
+            ),
         ),
     )
     assert dut.run("push", str(project.compile("main.c"))).returncode == 0

@@ -129,10 +129,12 @@ def test_new_functions_that_call_each_other(dut: Any, project: Project) -> None:
         "work.c",
         (
             "__attribute__((noinline)) int value(int x)\n{\n    return x + 1;",
-            ("int even(int n);\nint odd(int n);\nstatic int visits = 5000;\n"
-            "__attribute__((noinline)) int even(int n)\n{\n    visits++;\n    return n == 0 ? 1 : odd(n - 1);\n}\n"
-            "__attribute__((noinline)) int odd(int n)\n{\n    return n == 0 ? 0 : even(n - 1);\n}\n"
-            "__attribute__((noinline)) int value(int x)\n{\n    return even(x + 5) ? 4000 : visits;"),
+            (
+                "int even(int n);\nint odd(int n);\nstatic int visits = 5000;\n"
+                "__attribute__((noinline)) int even(int n)\n{\n    visits++;\n    return n == 0 ? 1 : odd(n - 1);\n}\n"
+                "__attribute__((noinline)) int odd(int n)\n{\n    return n == 0 ? 0 : even(n - 1);\n}\n"
+                "__attribute__((noinline)) int value(int x)\n{\n    return even(x + 5) ? 4000 : visits;"
+            ),
         ),
     )
     result = dut.push(project.compile("work.c"))

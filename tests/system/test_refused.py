@@ -66,7 +66,7 @@ def test_another_float_abi(dut: Any, project: Project) -> None:
     assert "float" in text
 
 
-def test_an_object_of_the_host(dut: Any, project: Project, tmp_path: Path) -> None:
+def test_an_object_of_the_host(dut: Any, tmp_path: Path) -> None:
     (tmp_path / "host.c").write_text("int value(int x) { return x; }\n")
     subprocess.run(["gcc", "-c", "host.c", "-o", "host.o"], cwd=tmp_path, check=True)
     assert "host.o" in refused(dut, "push", str(tmp_path / "host.o"))
@@ -137,8 +137,6 @@ def test_a_relocation_kind_that_is_not_handled(dut: Any, project: Project) -> No
 
 
 def test_no_patch_point_names_function_and_flag(dut: Any, project: Project) -> None:
-    source = "#include <stddef.h>\nvoid *memcpy(void *to, const void *from, size_t n);\nvoid *memcpy(void *to, const void *from, size_t n)\n{\n    volatile char *t = to;\n    const char *f = from;\n    while (n--) {\n        *t++ = *f++;\n    }\n    return to;\n}\n"
-    project.edit("main.c", ("seen.turns++;", "seen.turns++;"))
     firmware = dut.session.firmware
     bare = next(f for f in firmware.functions if f.nops == 0 and f.size > 8 and not f.name.startswith(("$", "__")))
     source = f"int {bare.name}(int x);\nint {bare.name}(int x) {{ return x + 77; }}\n"
@@ -181,7 +179,7 @@ def test_names_that_are_not_there(dut: Any) -> None:
     refused(dut, "write", "counter", str(1 << 40))
 
 
-def test_ports(dut: Any, project: Project) -> None:
+def test_ports(dut: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"socket://127.0.0.1:{free.getsockname()[1]}"
     refused(dut, "--port", url, "status", code=3)

@@ -54,11 +54,11 @@ class DescriptorTransport:
                     # Readable, and yet nothing there: a closed socket, or a tty that was unplugged.
                     raise self._lost()
                 return data
-            return b""
         except OSError as error:
             raise self._lost(error) from error
         finally:
             self._leave()
+        return b""
 
     def write(self, data: bytes) -> None:
         """See :meth:`Transport.write`."""

@@ -6,6 +6,7 @@ Run ``python -m hotflash.wire.generate`` in the project's root after a change of
 
 from __future__ import annotations
 
+import builtins
 import re
 import sys
 import tomllib
@@ -66,10 +67,13 @@ def _py_class(name: str, doc: str, fields: list[Field], op: str | None) -> str:
         else:
             out.append(f"    {field}: {_PY_TYPE.get(kind, 'int')} = {_PY_DEFAULT.get(kind, '0')}")
         out.append(f'    """{text[0].upper() + text[1:]}."""')
-    out += ["", "    def pack(self, w: Writer) -> None:", '        """Appends the fields to ``w``."""']
+    if fields:
+        out.append("")
+    out += ["    def pack(self, w: Writer) -> None:", '        """Appends the fields to ``w``."""']
     for field, kind, _ in fields:
         if kind.startswith("["):
             one = field.removesuffix("s")
+            one += "_" * hasattr(builtins, one)
             out += [f"        w.uv(len(self.{field}))", f"        for {one} in self.{field}:"]
             out.append(f"            {one}.pack(w)")
         else:
@@ -105,9 +109,10 @@ def python_source(layout: Layout) -> str:
         "",
         "from dataclasses import dataclass",
         "from enum import IntEnum, IntFlag",
-        "from typing import ClassVar",
+        "from typing import TYPE_CHECKING, ClassVar",
         "",
-        "from hotflash.wire.codec import Reader, Writer",
+        "if TYPE_CHECKING:",
+        "    from hotflash.wire.codec import Reader, Writer",
         "",
         f"VERSION = {layout['version']}",
         '"""Version of the wire protocol."""',

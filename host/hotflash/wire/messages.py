@@ -879,8 +879,8 @@ class CommitRequest:
         for word in self.words:
             word.pack(w)
         w.uv(len(self.ranges))
-        for range in self.ranges:
-            range.pack(w)
+        for range_ in self.ranges:
+            range_.pack(w)
 
     @classmethod
     def unpack(cls, r: Reader) -> CommitRequest:
