@@ -6,15 +6,19 @@ import random
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Self
+
+STALL = 0.1
+"""Seconds; far below the host's patience, above its time for an answer."""
 
 
 class Proxy:
     """Relays to ``target`` (host, port) one client at a time; everything random comes from ``seed``.
 
-    ``bit_error`` is the probability that a bit flips; ``drop`` and ``duplicate`` those that a chunk of up
-    to 64 bytes is lost or sent twice. ``on_bytes(total)`` is called with the bytes sent to the board so far.
+    ``bit_error`` is the probability that a bit flips; ``drop``, ``duplicate`` and ``stall`` those that a chunk
+    of up to 64 bytes is lost, sent twice, or held up for ``STALL`` seconds with all that follows.
     """
 
     def __init__(
@@ -25,15 +29,19 @@ class Proxy:
         bit_error: float = 0.0,
         drop: float = 0.0,
         duplicate: float = 0.0,
+        stall: float = 0.0,
     ) -> None:
         self._target = target
         self._random = random.Random(seed)
         self.bit_error = bit_error
         self.drop = drop
         self.duplicate = duplicate
-        self.on_bytes: Callable[[int], None] | None = None
+        self.stall = stall
+        self._cut: tuple[int, Callable[[], None]] | None = None
         self.to_board = 0
+        """Bytes that were relayed to the board so far."""
         self.damaged = 0
+        """What was done to the traffic so far, in bits and chunks."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._wake_read, self._wake_write = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -43,6 +51,10 @@ class Proxy:
     def url(self) -> str:
         """The port that hotflash is given."""
         return f"socket://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def cut(self, after: int, then: Callable[[], None]) -> None:
+        """Lets exactly ``after`` bytes reach the board; calls ``then`` and hangs up on both sides at the next one."""
+        self._cut = (after, then)
 
     def close(self) -> None:
         """Ends the relay."""
@@ -58,7 +70,7 @@ class Proxy:
         self.close()
 
     def _damage(self, data: bytes) -> bytes:
-        if not (self.bit_error or self.drop or self.duplicate):
+        if not (self.bit_error or self.drop or self.duplicate or self.stall):
             return data
         out = bytearray()
         for start in range(0, len(data), 64):
@@ -67,6 +79,9 @@ class Proxy:
                 if self.bit_error and self._random.random() < 8 * self.bit_error:
                     chunk[index] ^= 1 << self._random.randrange(8)
                     self.damaged += 1
+            if self.stall and self._random.random() < self.stall:
+                self.damaged += 1
+                time.sleep(STALL)  # the line's, not the test's
             if self.drop and self._random.random() < self.drop:
                 self.damaged += 1
                 continue
@@ -102,10 +117,14 @@ class Proxy:
                         data = source.recv(4096)
                         if not data:
                             return True
+                        if sink is board and self._cut and self.to_board + len(data) > self._cut[0]:
+                            after, then = self._cut
+                            sink.sendall(data[: after - self.to_board])
+                            self.to_board = after
+                            then()
+                            return True
                         if sink is board:
                             self.to_board += len(data)
-                            if self.on_bytes:
-                                self.on_bytes(self.to_board)
                         sink.sendall(self._damage(data))
                     except OSError:
                         return True

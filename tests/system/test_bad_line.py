@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,7 @@ def test_host_killed_anywhere_in_a_push(dut: Any, versions: list[Path]) -> None:
         with Proxy(target(dut)) as proxy:
             cut = rng.randrange(60, 14000)
             process = command(dut, proxy.url, "push", str(versions[number]))
-
-            def kill(total: int, cut: int = cut, process: subprocess.Popen[str] = process) -> None:
-                if total >= cut:
-                    os.kill(process.pid, signal.SIGKILL)
-
-            proxy.on_bytes = kill
+            proxy.cut(cut, partial(os.kill, process.pid, signal.SIGKILL))
             process.communicate(timeout=60)
         before, expected = expected, {*expected, (number + 1) * 100 + 1}
         now = direct(dut)
