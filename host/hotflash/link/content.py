@@ -15,26 +15,24 @@ from hotflash.errors import LinkError
 from hotflash.link import reloc
 from hotflash.link.identity import base_name
 from hotflash.link.model import (
-    TAG_ABSOLUTE,
     TAG_HASH,
     TAG_IDENT,
     TAG_SAME_SLOT,
     Component,
     Function,
+    Missing,
     Piece,
     Ref,
     Target,
     Variable,
 )
-from hotflash.link.thumb import B24_MASK, get_b24, veneer_target
+from hotflash.link.thumb import B24_MASK, NO_BRANCHES, get_b24, veneer_target
 
 if TYPE_CHECKING:
     from hotflash.elf.firmware import Firmware, Symbol
 
 _REF = struct.Struct("<IBqBQ")
 _U = struct.Struct("<I")
-NOP_W = b"\xaf\xf3\x00\x80"
-"""What GNU ld turns a BL or B.W to an undefined weak symbol into (A7.7.88)."""
 
 
 class Condenser:
@@ -176,7 +174,7 @@ class Base:
             if number == reloc.ABS32:
                 own[at : at + 4] = b"\0\0\0\0"
             elif number in (reloc.THM_CALL, reloc.THM_JUMP24):
-                if _weak_undefined(ref[2]) and base[at : at + 4] == NOP_W:
+                if type(ref[2]) is Missing and base[at : at + 4] in NO_BRANCHES:
                     own[at : at + 4] = masked[at : at + 4]
                     continue
                 _U.pack_into(own, at, _U.unpack_from(own, at)[0] & B24_MASK)
@@ -213,7 +211,7 @@ class Base:
         else:
             kind = reloc.KINDS[number]
             if kind.branch:
-                if _weak_undefined(target) and base[at : at + 4] == NOP_W:
+                if type(target) is Missing and base[at : at + 4] in NO_BRANCHES:
                     return True
                 value = get_b24(base, at) if kind.width == 4 and number != 51 else kind.get(base, at)
                 value, addend = place + 4 + value, addend + 4
@@ -286,7 +284,3 @@ class Base:
     @staticmethod
     def _comparable(target: Target) -> bool:
         return type(target) is Piece and not isinstance(target, Variable)
-
-
-def _weak_undefined(target: Target) -> bool:
-    return target.tag == TAG_ABSOLUTE and target.address == 0 and target.name != "0"

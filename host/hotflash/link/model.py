@@ -33,6 +33,15 @@ class Target:
         """Why nothing that is pushed may refer to it: message and hint."""
 
 
+class Missing(Target):
+    """An undefined weak symbol: its address is 0, and branches to it do nothing."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, address=0, tag=TAG_ABSOLUTE)
+
+
 Ref = tuple[int, int, Target, int]
 """One reference: offset of the place, relocation kind, target, addend (section offset and Thumb bit included)."""
 
@@ -125,7 +134,7 @@ class SlotPlan:
     """A slot to be allocated."""
 
     __slots__ = ("address", "align", "data", "deps", "function", "hash", "hook", "ident", "kind", "live_deps",
-                 "ordinal", "refs", "size", "skip", "where", "zero")  # fmt: skip
+                 "ordinal", "pieces", "refs", "size", "skip", "where", "zero")  # fmt: skip
 
     def __init__(self, kind: int, name: str, *, ident: int, hash_: int) -> None:
         self.kind = kind
@@ -140,6 +149,8 @@ class SlotPlan:
         self.data = bytearray()
         self.refs: list[Ref] = []
         """References by offset in the payload."""
+        self.pieces: list[Piece] = []
+        """What it holds, in the payload's order."""
         self.deps: dict[SlotPlan, None] = {}
         self.live_deps: dict[int, None] = {}
         self.function: Function | None = None

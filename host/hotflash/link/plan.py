@@ -9,13 +9,14 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hotflash.errors import LinkError
-from hotflash.link import reloc, thumb
+from hotflash.link import thumb
 from hotflash.link.identity import function_name
-from hotflash.link.model import Function, Piece, SlotPlan, Target
-from hotflash.link.select import Linker, Veneer
+from hotflash.link.relocate import apply
+from hotflash.link.select import Linker
 from hotflash.wire.messages import Dep, Pair, Range, SlotKind, SlotRequest, Word
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from hotflash.elf.firmware import Firmware
     from hotflash.elf.object import ObjectFile
+    from hotflash.link.model import Function, SlotPlan
     from hotflash.live import LiveState
     from hotflash.wire.messages import Grant
 
@@ -89,7 +91,7 @@ class Plan:
             if slot.kind == SlotKind.STUB:
                 if not grant.hook:
                     raise LinkError(f"the device granted no hook for {slot.where}")
-                slot.data[:] = thumb.stub(hook_base + 4 * (grant.hook - 1))
+                slot.data[:] = thumb.stub(hook_base + 4 * (grant.hook - 1), wide=self._linker.wide)
         symbols: dict[str, int] = {}
         image = bytearray()
         for slot in self._slots:
@@ -98,7 +100,7 @@ class Plan:
                 continue
             data = bytearray(slot.data)
             data += bytes(slot.size - len(data))
-            _relocate(slot, data)
+            apply(data, slot.refs, slot.address, partial(_place, slot), wide=self._linker.wide)
             image += data
         pairs = []
         for slot in self._slots:
@@ -183,45 +185,10 @@ def _ranges(linker: Linker) -> list[Range]:
     return found
 
 
-def _address(target: Target) -> int:
-    slot = target.slot
-    if slot is None:
-        if target.address is None:
-            raise LinkError(f"{target.name} has no address")
-        return target.address
-    if isinstance(target, (Piece, Veneer)):
-        return slot.address + target.offset
-    return slot.address
-
-
-def _relocate(slot: SlotPlan, data: bytearray) -> None:
-    """Applies a slot's references to its bytes."""
-    address = slot.address
-    put_word, put_b24 = thumb._I.pack_into, thumb.put_b24  # noqa: SLF001 - the hot loop
-    addresses: dict[Target, int] = {}
-    for at, number, target, addend in slot.refs:
-        value = addresses.get(target)
-        if value is None:
-            value = addresses[target] = _address(target)
-        if number == reloc.ABS32:
-            put_word(data, at, value + addend & 0xFFFFFFFF)
-            continue
-        try:
-            if number in (reloc.THM_CALL, reloc.THM_JUMP24):
-                if value == 0 and target.tag == 4:
-                    data[at : at + 4] = b"\xaf\xf3\x00\x80"
-                else:
-                    put_b24(data, at, value + addend - address - at & ~1)
-                continue
-            kind = reloc.KINDS[number]
-            value += addend
-            if kind.rule == reloc.RELATIVE:
-                value -= address + at
-            elif kind.rule == reloc.WORD_RELATIVE:
-                value -= (address + at) & ~3
-            kind.put(data, at, value)
-        except OverflowError as error:
-            raise LinkError(
-                f"{slot.where}+{at:#x}: {reloc.name_of(number)} to {target.name} cannot reach: {error}",
-                hint="make the function smaller, or compile it with -mlong-calls",
-            ) from None
+def _place(slot: SlotPlan, at: int) -> str:
+    """Which place of an object an offset in a slot's payload is, for messages."""
+    piece = next((p for p in reversed(slot.pieces) if p.offset <= at), None)
+    if piece is None:
+        return f"{slot.where}+{at:#x}"
+    obj = piece.view.object
+    return f"{obj.name}: {obj.sections[piece.section].name}+{piece.start + at - piece.offset:#x}"

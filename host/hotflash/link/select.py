@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from hotflash.elf import attributes
 from hotflash.elf import format as elf
 from hotflash.errors import LinkError
-from hotflash.link import reloc
+from hotflash.link import reloc, thumb
 from hotflash.link.content import Base, Condenser
 from hotflash.link.identity import function_name, ident
 from hotflash.link.model import Component, Function, Piece, SlotPlan, Target, Variable
-from hotflash.link.thumb import STUB_SIZE, VENEER_SIZE, branches_to_start, veneer
+from hotflash.link.relocate import extend, is_wide
 from hotflash.link.view import View
 from hotflash.wire.messages import Slot, SlotKind
 
@@ -27,23 +27,8 @@ if TYPE_CHECKING:
 
     from hotflash.elf.firmware import Firmware
     from hotflash.elf.object import ObjectFile
-    from hotflash.link.view import Entry
+    from hotflash.link.relocate import Entry
     from hotflash.live import LiveState
-
-_ENTRY_JUMP = veneer(0)[:4]
-_NO_LITERAL_JUMP = {11, 12, 16}
-"""Architectures (Tag_CPU_arch) without LDR.W to the PC: ARMv6-M, ARMv6S-M, ARMv8-M baseline."""
-
-
-class Veneer(Target):
-    """A jump at a slot's end, for branches that do not reach."""
-
-    __slots__ = ("offset",)
-
-    def __init__(self, name: str, slot: SlotPlan, offset: int) -> None:
-        super().__init__(name)
-        self.slot = slot
-        self.offset = offset
 
 
 class Linker:
@@ -52,6 +37,7 @@ class Linker:
     def __init__(self, objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState) -> None:
         self.firmware = firmware
         self.live = live
+        self.wide = is_wide(firmware.attributes)
         self.base = Base(firmware)
         self.condenser = Condenser()
         self.live_stubs = {s.ident: s for s in live.slots if s.kind == SlotKind.STUB}
@@ -79,11 +65,6 @@ class Linker:
     # ----------------------------------------------------------------------------------- checks
 
     def _check(self, objects: Sequence[ObjectFile]) -> None:
-        if int(self.firmware.attributes.get(attributes.CPU_ARCH, 0)) in _NO_LITERAL_JUMP:
-            raise LinkError(
-                "the firmware's core cannot load the PC from a literal; veneers for it are not there yet",
-                hint="ARMv7-M and ARMv8-M mainline cores are supported",
-            )
         for obj in objects:
             why = attributes.incompatibility(obj.attributes, self.firmware.attributes)
             if why is not None:
@@ -127,11 +108,11 @@ class Linker:
         who = ident(name)
         if symbol is not None:
             return Target(name, address=symbol.address, token=who), 0, int(symbol.kind == "function")
-        for live, thumb in ((self.live_stubs.get(who), 1), (self.live_variables.get(who), 0)):
+        for live, bit in ((self.live_stubs.get(who), 1), (self.live_variables.get(who), 0)):
             if live is not None:
                 target = Target(name, address=live.address, token=who)
                 target.handle = live.handle
-                return target, 0, thumb
+                return target, 0, bit
         return None
 
     def undefined(self, name: str, view: View, section: str, offset: int) -> LinkError:
@@ -341,6 +322,7 @@ class Linker:
     def _fill(self, slot: SlotPlan, component: Component) -> None:
         """Puts a component's bytes and references into a slot, with entry jump and veneers."""
         self._layout(slot, component)
+        slot.pieces = component.pieces
         for piece in component.pieces:
             slot.data += bytes(piece.offset - len(slot.data))
             slot.data += piece.masked or bytes(piece.size)
@@ -378,13 +360,13 @@ class Linker:
             ends = [*marks[0][1:], piece.size]
             spans = [(s, min(e, piece.size)) for s, e, n in zip(marks[0], ends, marks[1], strict=True) if n == "t"]
         relocated = {ref[0] for ref in piece.refs}
-        found = [(at, link) for at, link in branches_to_start(piece.data, spans) if at not in relocated]
+        found = [(at, link) for at, link in thumb.branches_to_start(piece.data, spans) if at not in relocated]
         if not found:
             return
-        if slot.skip >= VENEER_SIZE:
-            slot.data[0:4] = _ENTRY_JUMP
-            slot.data[4:8] = bytes(4)
-            slot.refs.append((4, reloc.ABS32, function, 1))
+        jump = thumb.veneer(0, wide=self.wide)
+        if slot.skip >= len(jump):
+            slot.data[: len(jump)] = jump
+            slot.refs.append((len(jump) - 4, reloc.ABS32, function, 1))
         else:
             slot.refs += [(at, reloc.THM_CALL, function, -4) for at, link in found if link]
 
@@ -396,8 +378,8 @@ class Linker:
                 self._push(target)
                 if target.stub is None and target.slot is None:
                     stub = SlotPlan(SlotKind.STUB, target.name, ident=target.ident, hash_=0)
-                    stub.size = STUB_SIZE
-                    stub.data = bytearray(STUB_SIZE)
+                    stub.data = bytearray(thumb.stub(0, wide=self.wide))
+                    stub.size = len(stub.data)
                     stub.function = target
                     stub.ordinal = len(self.slots)
                     self.slots.append(stub)
@@ -445,35 +427,18 @@ class Linker:
         self._fill(slot, component)
 
     def _veneers(self, slot: SlotPlan) -> None:
-        """Gives branches that may not reach their target a jump at the slot's end, one per target.
-
-        Where the slot and others of this transaction will be is not known yet, but the heap's bounds are.
-        """
+        """Jumps for branches that may not reach. The heap's bounds are known, the addresses in it not yet."""
         hello = self.live.hello
         low, high = hello.heap_base, hello.heap_base + hello.heap_size
-        made: dict[tuple[Target, int], Veneer] = {}
-        refs = slot.refs
-        for number, (at, kind_number, target, addend) in enumerate(refs):
-            if kind_number == reloc.ABS32:
-                continue
-            kind = reloc.KINDS[kind_number]
-            if kind.reach is None or target.slot is slot or target.name == "":
-                continue
-            if target.address is not None:
-                first = last = target.address + addend
-            else:
-                first, last = low, high
-            if first - high >= kind.reach[0] and last - low <= kind.reach[1]:
-                continue
-            if target.address == 0 and target.tag == 4 and kind.width == 4:
-                continue  # undefined weak: becomes a nop
-            one = made.get((target, addend))
-            if one is None:
-                slot.data += bytes(-len(slot.data) % 4)
-                one = made[target, addend] = Veneer(target.name, slot, len(slot.data))
-                slot.data += veneer(0)
-                refs.append((one.offset + 4, reloc.ABS32, target, (addend + 4) | 1))
-            refs[number] = (at, kind_number, one, -4)
+        here = Target(slot.where)
+        here.slot = slot
+
+        def reaches(target: Target) -> tuple[int, int] | None:
+            if target.slot is slot:
+                return None
+            return (low, high) if target.address is None else (target.address, target.address)
+
+        extend(slot.data, slot.refs, here, low, high - len(slot.data), reaches, wide=self.wide)
 
     # ------------------------------------------------------------------------------------ notes
 

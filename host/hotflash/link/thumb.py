@@ -186,22 +186,39 @@ def put_imm8(data: bytearray, at: int, value: int) -> None:
     data[at] = value
 
 
-VENEER_SIZE = 8
+def veneer(target: int, *, wide: bool = True) -> bytes:
+    """A jump to any address, for a word-aligned place; the address is its last word. No register is lost.
 
-
-def veneer(target: int) -> bytes:
-    """``ldr.w pc, [pc, #0]`` (A7.7.44 T2) and the target's address; for a word-aligned place. No register is lost."""
-    return b"\xdf\xf8\x00\xf0" + _I.pack(target & 0xFFFFFFFF)
-
-
-STUB_SIZE = 12
-
-
-def stub(hook: int) -> bytes:
-    """Entry stub for a hook table word at address ``hook``: ``movw ip``, ``movt ip``, ``ldr.w pc, [ip]``.
-
-    A7.7.76, A7.7.79 and A7.7.43 (T3). ip is the linkage register: free at every call (AAPCS32, 6.1.1).
+    Cores with 32-bit instructions: ``ldr.w pc, [pc, #0]`` (A7.7.44 T2). Others (``wide`` false): ``push {r0, r1}``,
+    ``ldr r0, [pc, #4]``, ``str r0, [sp, #4]``, ``pop {r0, pc}`` (ARMv6-M ARM, DDI 0419E: A6.7.50, A6.7.27 T1,
+    A6.7.59 T2, A6.7.49), which needs 8 bytes of stack for a moment. Flags and ip are kept too: a conditional
+    branch's other side, or GCC's static chain, may still want them.
     """
+    code = b"\xdf\xf8\x00\xf0" if wide else b"\x03\xb4\x01\x48\x01\x90\x01\xbd"
+    return code + _I.pack(target & 0xFFFFFFFF)
+
+
+def no_branch(width: int, *, wide: bool) -> bytes:
+    """What stands for a branch of ``width`` bytes to an undefined weak symbol (AAELF32, 5.6.1.3): it does nothing.
+
+    NOP.W (A7.7.88), which only cores with 32-bit instructions have, else a branch over a NOP, as GNU ld has it.
+    """
+    if width == 2:
+        return NO_BRANCHES[2]
+    return NO_BRANCHES[0] if wide else NO_BRANCHES[1]
+
+
+NO_BRANCHES = (b"\xaf\xf3\x00\x80", b"\x00\xe0\x00\xbf", b"\x00\xbf")
+
+
+def stub(hook: int, *, wide: bool = True) -> bytes:
+    """Entry stub for a hook table word at address ``hook``, for a word-aligned place.
+
+    Cores with 32-bit instructions: ``movw ip``, ``movt ip``, ``ldr.w pc, [ip]`` (A7.7.76, A7.7.79, A7.7.43 T3); ip
+    is the linkage register, free at every call (AAPCS32, 6.1.1). Others as in :func:`veneer`, with an ``ldr r0, [r0]``.
+    """
+    if not wide:
+        return b"\x03\xb4\x02\x48\x00\x68\x01\x90\x01\xbd\x00\xbf" + _I.pack(hook)
     code = bytearray(b"\x40\xf2\x00\x0c\xc0\xf2\x00\x0c\xdc\xf8\x00\xf0")
     put_mov16(code, 0, hook & 0xFFFF)
     put_mov16(code, 4, hook >> 16)

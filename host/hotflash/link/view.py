@@ -7,27 +7,21 @@ targets: what the firmware or a live slot has is bound there, never copied; only
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 from hotflash.elf import format as elf
 from hotflash.elf.firmware import NOP
 from hotflash.errors import LinkError
-from hotflash.link import reloc
 from hotflash.link.identity import Names, function_name, ident, is_clang, is_private, static_name
-from hotflash.link.model import TAG_ABSOLUTE, Function, Piece, Target, Variable
-from hotflash.link.thumb import B24_MASK, get_b24
+from hotflash.link.model import TAG_ABSOLUTE, Function, Missing, Piece, Target, Variable
+from hotflash.link.relocate import read
 
 if TYPE_CHECKING:
     from hotflash.elf.object import ObjectFile, Symbol
+    from hotflash.link.relocate import Entry
     from hotflash.link.select import Linker
 
-_I = struct.Struct("<i")
-_U = struct.Struct("<I")
 _MAX_PIECE = 1 << 24
-
-Entry = tuple[Target, int, int]
-"""A symbol's target, its offset from there, and its Thumb bit."""
 
 
 class View:
@@ -159,42 +153,7 @@ class View:
             piece.masked = piece.data
             return piece
         data = bytearray(piece.data)
-        size = len(data)
-        refs = piece.refs
-        entries = self._entries
-        get_i, put_u, put = _I.unpack_from, _U.pack_into, refs.append
-        for offset, number, symbol, explicit in relocations:
-            at = offset - start
-            if number == 2 and at + 4 <= size:  # R_ARM_ABS32: half of all relocations
-                addend = get_i(data, at)[0] if explicit is None else explicit
-                put_u(data, at, 0)
-                entry = entries[symbol] or self._entry(symbol, addend, 0, section.name, offset)
-                put((at, 2, entry[0], entry[1] + entry[2] + addend))
-                continue
-            if (number == 10 or number == 30) and at + 4 <= size:  # noqa: PLR1714 - BL, B.W: most of the others
-                addend = get_b24(data, at) if explicit is None else explicit
-                put_u(data, at, _U.unpack_from(data, at)[0] & B24_MASK)
-                entry = entries[symbol] or self._entry(symbol, addend, 4, section.name, offset)
-                put((at, number, entry[0], entry[1] + addend))
-                continue
-            if number in reloc.IGNORED:
-                continue
-            kind = reloc.KINDS.get(number)
-            where = f"{obj.name}: {section.name}+{offset:#x}"
-            if kind is None:
-                hint = "keep the variable out of pushed code, or flash" if 104 <= number <= 108 else None
-                raise LinkError(
-                    f"{where}: {reloc.name_of(number)} against {obj.symbols[symbol].name or '?'} is not handled",
-                    hint=hint or "compile without position-independent or special code models",
-                )
-            if at + kind.width > size:
-                raise LinkError(f"{where}: {kind.name} reaches behind the end of {piece.name}")
-            addend = kind.get(data, at) if explicit is None else explicit
-            field = int.from_bytes(data[at : at + kind.width], "little") & kind.mask
-            data[at : at + kind.width] = field.to_bytes(kind.width, "little")
-            entry = entries[symbol] or self._entry(symbol, addend, 4 if kind.branch else 0, section.name, offset)
-            thumb = entry[2] if not kind.branch and number not in reloc.NO_THUMB_BIT and kind.part != "high" else 0
-            put((at, number, entry[0], entry[1] + addend + thumb))
+        piece.refs += read(obj, section, start, data, relocations, self._entries, self._entry)
         piece.masked = bytes(data)
         return piece
 
@@ -229,7 +188,7 @@ class View:
         if found is not None:
             return found
         if symbol.bind == elf.STB_WEAK:
-            return Target(symbol.name, address=0, tag=TAG_ABSOLUTE), 0, 0
+            return Missing(symbol.name), 0, 0
         raise self.linker.undefined(symbol.name, self, section, offset)
 
     def _defined(self, symbol: Symbol, addend: int, bias: int, where: str) -> tuple[Entry, bool]:
