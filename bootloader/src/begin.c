@@ -10,10 +10,10 @@ static uint8_t check_requests(struct hf_reader r, uint32_t count)
 {
     for (uint32_t i = 0; i < count && !r.bad; i++) {
         struct hf_slot_request_record q;
-        uint8_t kind;
+        uint32_t kind;
 
-        hf_get_slot_request_record(&r, &q);
-        kind = q.kind & (uint8_t)~HF_REQUEST_ZERO;
+        (void)hf_get_slot_request_record(&r, &q);
+        kind = q.kind & ~HF_REQUEST_ZERO;
         if (r.bad || kind < HF_SLOT_CODE || kind > HF_SLOT_VAR || q.align > 5 || q.length == 0 ||
             (q.kind != kind && kind != HF_SLOT_VAR)) {
             return HF_E_FORMAT;
@@ -21,7 +21,7 @@ static uint8_t check_requests(struct hf_reader r, uint32_t count)
         for (uint32_t k = 0; k < q.deps_count && !r.bad; k++) {
             struct hf_dep_record d;
 
-            hf_get_dep_record(&r, &d);
+            (void)hf_get_dep_record(&r, &d);
             if ((d.ref & 1u) == 0 ? d.ref / 2u >= count
                                   : d.ref / 2u >= hf_map.heap_size / HF_BLOCK ||
                                         !hf_heap_is_block(hf_map.heap_base + d.ref / 2u * HF_BLOCK) ||
@@ -40,13 +40,13 @@ struct shortage {
 
 static uint32_t allocate(const struct hf_slot_request_record *q, struct shortage *shortage)
 {
-    const uint8_t kind = q->kind & (uint8_t)~HF_REQUEST_ZERO;
+    const uint8_t kind = (uint8_t)(q->kind & ~HF_REQUEST_ZERO);
     struct hf_block as = {
         .kind = kind,
         .flags = HF_SLOTF_OPEN,
         .length = q->length,
         .ident = q->ident,
-        .hash = {(uint32_t)q->hash, (uint32_t)(q->hash >> 32)},
+        .hash = {q->hash[0], q->hash[1]},
     };
     uint32_t address = 0, block, largest;
 
@@ -101,7 +101,7 @@ static bool allocate_all(struct hf_reader r, const struct hf_begin_request *q, s
         struct hf_slot_request_record s;
         uint32_t block;
 
-        hf_get_slot_request_record(&r, &s);
+        (void)hf_get_slot_request_record(&r, &s);
         block = allocate(&s, shortage);
         if (block == 0) {
             hf_txn_abort();
@@ -112,7 +112,7 @@ static bool allocate_all(struct hf_reader r, const struct hf_begin_request *q, s
         for (uint32_t k = 0; k < s.deps_count; k++) {
             struct hf_dep_record d;
 
-            hf_get_dep_record(&r, &d);
+            (void)hf_get_dep_record(&r, &d);
         }
     }
     return true;
@@ -124,12 +124,12 @@ static void fill_deps(struct hf_reader r)
         struct hf_slot_request_record s;
         uint32_t block = hf_heap_dep(hf_state.txn, i);
 
-        hf_get_slot_request_record(&r, &s);
+        (void)hf_get_slot_request_record(&r, &s);
         for (uint32_t k = 0; k < s.deps_count; k++) {
             struct hf_dep_record d;
             uint32_t dep;
 
-            hf_get_dep_record(&r, &d);
+            (void)hf_get_dep_record(&r, &d);
             dep = (d.ref & 1u) == 0 ? hf_heap_dep(hf_state.txn, d.ref / 2u) : hf_map.heap_base + d.ref / 2u * HF_BLOCK;
             hf_heap_set_dep(block, k, dep);
             hf_heap_ref(dep, 1);
@@ -156,16 +156,14 @@ HF_HANDLER(hf_do_begin)
     struct shortage shortage = {"", 0, 0};
     const struct hf_image_header *h = hf_ptr(hf_state.header);
     struct hf_reader tag = {h->build_id, h->build_id + 4, false};
-    uint32_t build_tag, bytes, stall;
+    uint32_t bytes, stall;
     uint8_t status;
     bool done = false;
 
-    hf_get_begin_request(r, &q);
-    hf_get_u32(&tag, &build_tag);
-    if (r->bad) {
+    if (!hf_get_begin_request(r, &q)) {
         return HF_E_FORMAT;
     }
-    if (q.build_tag != build_tag) {
+    if (q.build_tag != hf_get_le(&tag, 4)) {
         return HF_E_BUILD;
     }
     if (q.generation != hf_state.generation) {

@@ -85,7 +85,7 @@ static bool marked(const struct hf_image_header *h)
 
 const uint8_t *hf_app_build_id(void)
 {
-    static const uint8_t none[20];
+    static const uint8_t none[HF_BUILD_ID_BYTES];
     uint32_t header = hf_state.header;
 
     if (header % HF_IMAGE_ALIGN != 0 ||

@@ -1,5 +1,5 @@
-/* The primitives that are not worth repeating at each use: they are most of what the messages are
- * made of. */
+/* The primitives, and the messages as their descriptions have them: one interpreter is far smaller than
+ * a function for each message. */
 #include "hf_codec.h"
 
 uint32_t hf_get_le(struct hf_reader *c, uint32_t bytes)
@@ -18,7 +18,7 @@ uint32_t hf_get_le(struct hf_reader *c, uint32_t bytes)
     return value;
 }
 
-void hf_get_uv(struct hf_reader *c, uint32_t *value)
+uint32_t hf_get_uv(struct hf_reader *c)
 {
     uint32_t result = 0;
 
@@ -30,43 +30,21 @@ void hf_get_uv(struct hf_reader *c, uint32_t *value)
         }
         result |= (byte & 0x7Fu) << shift;
         if (byte < 0x80u) {
-            *value = result;
-            return;
+            return result;
         }
     }
     c->bad = true;
-    *value = 0;
+    return 0;
 }
 
-void hf_get_id20(struct hf_reader *c, const uint8_t **value)
+bool hf_get(struct hf_reader *c, const char *fields, void *message)
 {
-    *value = c->at;
-    if (hf_reader_left(c) < 20) {
-        c->bad = true;
-        c->at = c->end;
-        return;
+    uint32_t *word = message;
+
+    for (; *fields != '\0' && *fields != '+'; fields++) {
+        *word++ = *fields == 'v' ? hf_get_uv(c) : hf_get_le(c, (uint32_t)(*fields - '0'));
     }
-    c->at += 20;
-}
-
-void hf_get_bytes(struct hf_reader *c, const uint8_t **value, uint32_t *length)
-{
-    *value = c->at;
-    *length = hf_reader_left(c);
-    c->at = c->end;
-}
-
-void hf_get_str(struct hf_reader *c, const uint8_t **value, uint32_t *length)
-{
-    hf_get_uv(c, length);
-    *value = c->at;
-    if (hf_reader_left(c) < *length) {
-        c->bad = true;
-        *length = 0;
-        c->at = c->end;
-        return;
-    }
-    c->at += *length;
+    return !c->bad && (*fields == '+' || hf_reader_left(c) == 0);
 }
 
 void hf_put_le(struct hf_writer *c, uint32_t value, uint32_t bytes)
@@ -102,36 +80,15 @@ void hf_put_bytes(struct hf_writer *c, const uint8_t *value, uint32_t length)
     }
 }
 
-void hf_get_u8(struct hf_reader *c, uint8_t *value)
+void hf_put(struct hf_writer *c, const char *fields, const void *message)
 {
-    *value = (uint8_t)hf_get_le(c, 1);
-}
+    const uint32_t *word = message;
 
-void hf_get_u32(struct hf_reader *c, uint32_t *value)
-{
-    *value = hf_get_le(c, 4);
-}
-
-void hf_get_u64(struct hf_reader *c, uint64_t *value)
-{
-    uint32_t low = hf_get_le(c, 4);
-    uint32_t high = hf_get_le(c, 4);
-
-    *value = (uint64_t)high << 32 | low;
-}
-
-void hf_put_u8(struct hf_writer *c, uint32_t value)
-{
-    hf_put_le(c, value, 1);
-}
-
-void hf_put_u32(struct hf_writer *c, uint32_t value)
-{
-    hf_put_le(c, value, 4);
-}
-
-void hf_put_u64(struct hf_writer *c, uint64_t value)
-{
-    hf_put_le(c, (uint32_t)value, 4);
-    hf_put_le(c, (uint32_t)(value >> 32), 4);
+    for (; *fields != '\0' && *fields != '+'; fields++) {
+        if (*fields == 'v') {
+            hf_put_uv(c, *word++);
+        } else {
+            hf_put_le(c, *word++, (uint32_t)(*fields - '0'));
+        }
+    }
 }

@@ -79,21 +79,21 @@ static uint8_t fill_list(struct hf_reader *r, uint32_t pairs, uint32_t *count, s
         struct hf_pair_record p;
         uint32_t value;
 
-        hf_get_pair_record(r, &p);
+        (void)hf_get_pair_record(r, &p);
         value = r->bad ? 0 : pair_value(&p);
         if (value == 0 || listed(list, n, hf_hook_address(p.hook))) {
             return r->bad ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_E_RANGE;
         }
         hf_list_set(list, n++, hf_hook_address(p.hook), value);
     }
-    hf_get_uv(r, &words);
+    words = hf_get_uv(r);
     if (r->bad || words > hf_state.txn_pairs - n) {
         return r->bad ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_E_RANGE;
     }
     for (uint32_t i = 0; i < words; i++) {
         struct hf_word_record v;
 
-        hf_get_word_record(r, &v);
+        (void)hf_get_word_record(r, &v);
         if (r->bad || !word_allowed(v.address) || listed(list, n, v.address)) {
             return r->bad ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_E_RANGE;
         }
@@ -101,11 +101,11 @@ static uint8_t fill_list(struct hf_reader *r, uint32_t pairs, uint32_t *count, s
     }
     *count = n;
     *ranges = *r;
-    hf_get_uv(r, &more);
+    more = hf_get_uv(r);
     for (uint32_t i = 0; i < more && !r->bad; i++) {
         struct hf_range_record v;
 
-        hf_get_range_record(r, &v);
+        (void)hf_get_range_record(r, &v);
     }
     return r->bad || hf_reader_left(r) != 0 ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_OK;
 }
@@ -131,11 +131,11 @@ static bool replaced(const struct search *s, uint32_t code)
             return true; /* any version of the function, not only the last */
         }
     }
-    hf_get_uv(&r, &count);
+    count = hf_get_uv(&r);
     for (uint32_t i = 0; i < count; i++) {
         struct hf_range_record v;
 
-        hf_get_range_record(&r, &v);
+        (void)hf_get_range_record(&r, &v);
         if (code - v.address < v.length) {
             return true;
         }
@@ -215,8 +215,7 @@ HF_HANDLER(hf_do_commit)
     }
     hf_txn_touch();
     rest = r->at + 5; /* mode and crc */
-    hf_get_commit_request(r, &q);
-    if (r->bad || q.mode > HF_COMMIT_SAFE) {
+    if (!hf_get_commit_request(r, &q) || q.mode > HF_COMMIT_SAFE) {
         hf_txn_abort();
         return HF_E_FORMAT;
     }

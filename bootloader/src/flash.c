@@ -12,47 +12,40 @@ static bool waiting(void)
 
 HF_HANDLER(hf_do_flash_begin)
 {
-    struct hf_flash_begin_request q;
+    const struct hf_flash_begin_request *q = &request->flash_begin;
     uint32_t page;
 
-    (void)w;
-    hf_get_flash_begin_request(r, &q);
-    if (hf_malformed(r)) {
-        return HF_E_FORMAT;
-    }
     if (!waiting()) {
         return HF_E_OP;
     }
-    if (q.length > hf_map.app_size || q.mark % HF_MARK_BYTES != 0 || !hf_within(q.mark, HF_MARK_BYTES, 0, q.length)) {
+    if (q->length > hf_map.app_size || q->mark % HF_MARK_BYTES != 0 || !hf_within(q->mark, HF_MARK_BYTES, 0, q->length)) {
         return HF_E_RANGE;
     }
     hf_state.app = 0;
     hf_state.header = 0;
     hf_state.flash_open = 1;
-    hf_state.flash_mark = q.mark;
-    page = (hf_map.app_base + q.mark) & ~(hf_board.flash_page - 1u);
+    hf_state.flash_mark = q->mark;
+    page = (hf_map.app_base + q->mark) & ~(hf_board.flash_page - 1u);
     return hf_board.flash_erase(page) == 0 ? (uint8_t)HF_OK : (uint8_t)HF_E_FLASH;
 }
 
 HF_HANDLER(hf_do_flash_erase)
 {
-    struct hf_flash_erase_request q;
+    const struct hf_flash_erase_request *q = &request->flash_erase;
     uint32_t pages = hf_map.app_size / hf_board.flash_page;
 
-    (void)w;
-    hf_get_flash_erase_request(r, &q);
-    if (hf_malformed(r) || q.count == 0 || q.count > HF_PAGES_PER_ERASE) {
+    if (q->count == 0 || q->count > HF_PAGES_PER_ERASE) {
         return HF_E_FORMAT;
     }
     if (!waiting() || hf_state.flash_open == 0) {
         return HF_E_OP;
     }
-    if (!hf_within(q.page, q.count, 0, pages)) {
+    if (!hf_within(q->page, q->count, 0, pages)) {
         return HF_E_RANGE;
     }
-    for (uint32_t i = 0; i < q.count; i++) {
+    for (uint32_t i = 0; i < q->count; i++) {
         hf_board.watchdog_feed();
-        if (hf_board.flash_erase(hf_map.app_base + (q.page + i) * hf_board.flash_page) != 0) {
+        if (hf_board.flash_erase(hf_map.app_base + (q->page + i) * hf_board.flash_page) != 0) {
             return HF_E_FLASH;
         }
     }
@@ -101,47 +94,42 @@ static int program(uint32_t address, const uint8_t *data, uint32_t length)
 
 HF_HANDLER(hf_do_flash_write)
 {
-    struct hf_flash_write_request q;
-    uint32_t address;
+    const struct hf_flash_write_request *q = &request->flash_write;
+    const uint8_t *data = r->at;
+    uint32_t length = hf_reader_left(r), address;
 
-    (void)w;
-    hf_get_flash_write_request(r, &q);
-    if (r->bad || q.data_len == 0 || q.data_len > hf_map.chunk) {
+    if (length == 0 || length > hf_map.chunk) {
         return HF_E_FORMAT;
     }
     if (!waiting() || hf_state.flash_open == 0) {
         return HF_E_OP;
     }
-    if (!hf_within(q.offset, q.data_len, 0, hf_map.app_size) || q.offset % hf_board.flash_write != 0) {
+    if (!hf_within(q->offset, length, 0, hf_map.app_size) || q->offset % hf_board.flash_write != 0) {
         return HF_E_RANGE;
     }
-    address = hf_map.app_base + q.offset;
-    if (same(address, q.data, q.data_len)) {
+    address = hf_map.app_base + q->offset;
+    if (same(address, data, length)) {
         return HF_OK;
     }
-    if (programs_mark(q.offset, q.data, q.data_len) || program(address, q.data, q.data_len) != 0) {
+    if (programs_mark(q->offset, data, length) || program(address, data, length) != 0) {
         return HF_E_FLASH;
     }
-    return same(address, q.data, q.data_len) ? (uint8_t)HF_OK : (uint8_t)HF_E_FLASH;
+    return same(address, data, length) ? (uint8_t)HF_OK : (uint8_t)HF_E_FLASH;
 }
 
 HF_HANDLER(hf_do_flash_end)
 {
-    struct hf_flash_end_request q;
+    const struct hf_flash_end_request *q = &request->flash_end;
     const struct hf_image_header *h;
     const char *reason;
     uint32_t mark[4], offset;
 
-    hf_get_flash_end_request(r, &q);
-    if (hf_malformed(r)) {
-        return HF_E_FORMAT;
-    }
     if (!waiting() || hf_state.flash_open == 0) {
         return HF_E_OP;
     }
     reason = hf_image_check(&h);
     offset = h != NULL ? h->self + (uint32_t)offsetof(struct hf_image_header, mark) - hf_map.app_base : 0;
-    if (reason != NULL || h->length != q.length || h->crc != q.crc || offset != hf_state.flash_mark ||
+    if (reason != NULL || h->length != q->length || h->crc != q->crc || offset != hf_state.flash_mark ||
         (h->flags & HF_IMAGE_FLAG_HOT) == 0) {
         hf_put_text(w, reason != NULL ? reason : "the header is not that of the image announced");
         return HF_E_CRC;

@@ -126,7 +126,7 @@ static bool decode(uint8_t byte)
         struct hf_reader r = {hf_map.rx_frame + body, hf_map.rx_frame + rx.length, false};
         uint32_t crc;
 
-        hf_get_u32(&r, &crc);
+        crc = hf_get_le(&r, 4);
         whole = crc == ~hf_crc_update(HF_CRC_INIT, hf_map.rx_frame, body);
     }
     if (begun && !whole) {

@@ -94,238 +94,201 @@ enum hf_op {
 };
 
 /* A slot that is used: of this transaction by its ordinal, or an existing one by its handle. */
+#define HF_DEP_RECORD "v+"
 struct hf_dep_record {
     uint32_t ref; /* ordinal * 2, or handle * 2 + 1 */
 };
+_Static_assert(sizeof(struct hf_dep_record) == 4 * 1, "only words");
 
-static inline void hf_get_dep_record(struct hf_reader *c, struct hf_dep_record *m)
+static inline bool hf_get_dep_record(struct hf_reader *c, struct hf_dep_record *m)
 {
-    hf_get_uv(c, &m->ref);
+    return hf_get(c, HF_DEP_RECORD, m);
 }
 
 static inline void hf_put_dep_record(struct hf_writer *c, const struct hf_dep_record *m)
 {
-    hf_put_uv(c, m->ref);
+    hf_put(c, HF_DEP_RECORD, m);
 }
 
 /* One allocation of BEGIN. Payloads follow each other, without gaps, in the transaction's image in this order; records with `zero` set have none there. */
+#define HF_SLOT_REQUEST_RECORD "1v1444v+"
 struct hf_slot_request_record {
-    uint8_t kind; /* slot kind; bit 7 set: zero-filled, no bytes in the image (VAR only) */
+    uint32_t kind; /* slot kind; bit 7 set: zero-filled, no bytes in the image (VAR only) */
     uint32_t length; /* payload in bytes; the device adds header and trap padding */
-    uint8_t align; /* log2 of the payload's alignment, 0 to 5; VAR only, the code heap always gives 32 bytes */
+    uint32_t align; /* log2 of the payload's alignment, 0 to 5; VAR only, the code heap always gives 32 bytes */
     uint32_t ident; /* who it is: CRC-32 of the identity string (docs/SPEC.md, Identities) */
-    uint64_t hash; /* what it contains: see docs/SPEC.md, Content hashes */
+    uint32_t hash[2]; /* what it contains: see docs/SPEC.md, Content hashes; low word first */
     uint32_t deps_count; /* slots that this one uses: Dep records follow */
 };
+_Static_assert(sizeof(struct hf_slot_request_record) == 4 * 7, "only words");
 
-static inline void hf_get_slot_request_record(struct hf_reader *c, struct hf_slot_request_record *m)
+static inline bool hf_get_slot_request_record(struct hf_reader *c, struct hf_slot_request_record *m)
 {
-    hf_get_u8(c, &m->kind);
-    hf_get_uv(c, &m->length);
-    hf_get_u8(c, &m->align);
-    hf_get_u32(c, &m->ident);
-    hf_get_u64(c, &m->hash);
-    hf_get_uv(c, &m->deps_count);
+    return hf_get(c, HF_SLOT_REQUEST_RECORD, m);
 }
 
 static inline void hf_put_slot_request_record(struct hf_writer *c, const struct hf_slot_request_record *m)
 {
-    hf_put_u8(c, m->kind);
-    hf_put_uv(c, m->length);
-    hf_put_u8(c, m->align);
-    hf_put_u32(c, m->ident);
-    hf_put_u64(c, m->hash);
-    hf_put_uv(c, m->deps_count);
+    hf_put(c, HF_SLOT_REQUEST_RECORD, m);
 }
 
 /* Where a slot was placed, in the order of the requests. */
+#define HF_GRANT_RECORD "4vv+"
 struct hf_grant_record {
     uint32_t address; /* of the payload */
     uint32_t handle; /* the slot's handle: (header address - code heap's base) / 32 */
     uint32_t hook; /* STUB: the spare hook it owns, plus 1; others: 0 */
 };
+_Static_assert(sizeof(struct hf_grant_record) == 4 * 3, "only words");
 
-static inline void hf_get_grant_record(struct hf_reader *c, struct hf_grant_record *m)
+static inline bool hf_get_grant_record(struct hf_reader *c, struct hf_grant_record *m)
 {
-    hf_get_u32(c, &m->address);
-    hf_get_uv(c, &m->handle);
-    hf_get_uv(c, &m->hook);
+    return hf_get(c, HF_GRANT_RECORD, m);
 }
 
 static inline void hf_put_grant_record(struct hf_writer *c, const struct hf_grant_record *m)
 {
-    hf_put_u32(c, m->address);
-    hf_put_uv(c, m->handle);
-    hf_put_uv(c, m->hook);
+    hf_put(c, HF_GRANT_RECORD, m);
 }
 
 /* A hook to be bound at commit. */
+#define HF_PAIR_RECORD "vv1+"
 struct hf_pair_record {
     uint32_t hook; /* index into the hook table */
     uint32_t target; /* 0: the hook's initial value (the base image's function); n + 1: the transaction's slot with ordinal n */
-    uint8_t skip; /* bytes from the payload's start to the body's entry (the slot's own nops) */
+    uint32_t skip; /* bytes from the payload's start to the body's entry (the slot's own nops) */
 };
+_Static_assert(sizeof(struct hf_pair_record) == 4 * 3, "only words");
 
-static inline void hf_get_pair_record(struct hf_reader *c, struct hf_pair_record *m)
+static inline bool hf_get_pair_record(struct hf_reader *c, struct hf_pair_record *m)
 {
-    hf_get_uv(c, &m->hook);
-    hf_get_uv(c, &m->target);
-    hf_get_u8(c, &m->skip);
+    return hf_get(c, HF_PAIR_RECORD, m);
 }
 
 static inline void hf_put_pair_record(struct hf_writer *c, const struct hf_pair_record *m)
 {
-    hf_put_uv(c, m->hook);
-    hf_put_uv(c, m->target);
-    hf_put_u8(c, m->skip);
+    hf_put(c, HF_PAIR_RECORD, m);
 }
 
 /* A data word to be stored at commit. */
+#define HF_WORD_RECORD "44+"
 struct hf_word_record {
     uint32_t address; /* word-aligned, in application RAM or the data heap */
     uint32_t value; /* new value */
 };
+_Static_assert(sizeof(struct hf_word_record) == 4 * 2, "only words");
 
-static inline void hf_get_word_record(struct hf_reader *c, struct hf_word_record *m)
+static inline bool hf_get_word_record(struct hf_reader *c, struct hf_word_record *m)
 {
-    hf_get_u32(c, &m->address);
-    hf_get_u32(c, &m->value);
+    return hf_get(c, HF_WORD_RECORD, m);
 }
 
 static inline void hf_put_word_record(struct hf_writer *c, const struct hf_word_record *m)
 {
-    hf_put_u32(c, m->address);
-    hf_put_u32(c, m->value);
+    hf_put(c, HF_WORD_RECORD, m);
 }
 
 /* Code that must have no frame at a safe commit (a base image's body, .cold and .part pieces); replaced slots need not be named. */
+#define HF_RANGE_RECORD "4v+"
 struct hf_range_record {
     uint32_t address; /* first byte */
     uint32_t length; /* bytes */
 };
+_Static_assert(sizeof(struct hf_range_record) == 4 * 2, "only words");
 
-static inline void hf_get_range_record(struct hf_reader *c, struct hf_range_record *m)
+static inline bool hf_get_range_record(struct hf_reader *c, struct hf_range_record *m)
 {
-    hf_get_u32(c, &m->address);
-    hf_get_uv(c, &m->length);
+    return hf_get(c, HF_RANGE_RECORD, m);
 }
 
 static inline void hf_put_range_record(struct hf_writer *c, const struct hf_range_record *m)
 {
-    hf_put_u32(c, m->address);
-    hf_put_uv(c, m->length);
+    hf_put(c, HF_RANGE_RECORD, m);
 }
 
 /* One block of the code heap in use. */
+#define HF_SLOT_RECORD "v11vv4v444v+"
 struct hf_slot_record {
     uint32_t handle; /* (header address - code heap's base) / 32 */
-    uint8_t kind; /* slot kind */
-    uint8_t flags; /* slot flags */
+    uint32_t kind; /* slot kind */
+    uint32_t flags; /* slot flags */
     uint32_t hook; /* hook that it is for, plus 1; 0: none */
     uint32_t refs; /* counted references: hooks, slots, undo record, open transaction */
     uint32_t address; /* of the payload */
     uint32_t length; /* payload in bytes */
     uint32_t ident; /* as given in BEGIN */
-    uint64_t hash; /* as given in BEGIN */
+    uint32_t hash[2]; /* as given in BEGIN; low word first */
     uint32_t generation; /* generation in which it went live */
 };
+_Static_assert(sizeof(struct hf_slot_record) == 4 * 11, "only words");
 
-static inline void hf_get_slot_record(struct hf_reader *c, struct hf_slot_record *m)
+static inline bool hf_get_slot_record(struct hf_reader *c, struct hf_slot_record *m)
 {
-    hf_get_uv(c, &m->handle);
-    hf_get_u8(c, &m->kind);
-    hf_get_u8(c, &m->flags);
-    hf_get_uv(c, &m->hook);
-    hf_get_uv(c, &m->refs);
-    hf_get_u32(c, &m->address);
-    hf_get_uv(c, &m->length);
-    hf_get_u32(c, &m->ident);
-    hf_get_u64(c, &m->hash);
-    hf_get_uv(c, &m->generation);
+    return hf_get(c, HF_SLOT_RECORD, m);
 }
 
 static inline void hf_put_slot_record(struct hf_writer *c, const struct hf_slot_record *m)
 {
-    hf_put_uv(c, m->handle);
-    hf_put_u8(c, m->kind);
-    hf_put_u8(c, m->flags);
-    hf_put_uv(c, m->hook);
-    hf_put_uv(c, m->refs);
-    hf_put_u32(c, m->address);
-    hf_put_uv(c, m->length);
-    hf_put_u32(c, m->ident);
-    hf_put_u64(c, m->hash);
-    hf_put_uv(c, m->generation);
+    hf_put(c, HF_SLOT_RECORD, m);
 }
 
 /* A frame that keeps a safe commit from happening. */
+#define HF_FRAME_RECORD "44+"
 struct hf_frame_record {
     uint32_t address; /* PC or return address */
     uint32_t where; /* address of the stack word; 0 to 16: a register, r0 first, 15 the PC */
 };
+_Static_assert(sizeof(struct hf_frame_record) == 4 * 2, "only words");
 
-static inline void hf_get_frame_record(struct hf_reader *c, struct hf_frame_record *m)
+static inline bool hf_get_frame_record(struct hf_reader *c, struct hf_frame_record *m)
 {
-    hf_get_u32(c, &m->address);
-    hf_get_u32(c, &m->where);
+    return hf_get(c, HF_FRAME_RECORD, m);
 }
 
 static inline void hf_put_frame_record(struct hf_writer *c, const struct hf_frame_record *m)
 {
-    hf_put_u32(c, m->address);
-    hf_put_u32(c, m->where);
+    hf_put(c, HF_FRAME_RECORD, m);
 }
 
 /* A hook and where it leads. */
+#define HF_HOOK_VALUE_RECORD "v4+"
 struct hf_hook_value_record {
     uint32_t hook; /* index */
     uint32_t value; /* entry address with the Thumb bit */
 };
+_Static_assert(sizeof(struct hf_hook_value_record) == 4 * 2, "only words");
 
-static inline void hf_get_hook_value_record(struct hf_reader *c, struct hf_hook_value_record *m)
+static inline bool hf_get_hook_value_record(struct hf_reader *c, struct hf_hook_value_record *m)
 {
-    hf_get_uv(c, &m->hook);
-    hf_get_u32(c, &m->value);
+    return hf_get(c, HF_HOOK_VALUE_RECORD, m);
 }
 
 static inline void hf_put_hook_value_record(struct hf_writer *c, const struct hf_hook_value_record *m)
 {
-    hf_put_uv(c, m->hook);
-    hf_put_u32(c, m->value);
+    hf_put(c, HF_HOOK_VALUE_RECORD, m);
 }
 
 /* Opens a conversation: forgets the cached reply, negotiates the version. Always accepted. */
+#define HF_HELLO_REQUEST "114"
 struct hf_hello_request {
-    uint8_t min_version; /* oldest wire version the host speaks */
-    uint8_t max_version; /* newest */
+    uint32_t min_version; /* oldest wire version the host speaks */
+    uint32_t max_version; /* newest */
     uint32_t nonce; /* echoed */
 };
+_Static_assert(sizeof(struct hf_hello_request) == 4 * 3, "only words");
 
-static inline void hf_get_hello_request(struct hf_reader *c, struct hf_hello_request *m)
+static inline bool hf_get_hello_request(struct hf_reader *c, struct hf_hello_request *m)
 {
-    hf_get_u8(c, &m->min_version);
-    hf_get_u8(c, &m->max_version);
-    hf_get_u32(c, &m->nonce);
-}
-
-static inline void hf_put_hello_request(struct hf_writer *c, const struct hf_hello_request *m)
-{
-    hf_put_u8(c, m->min_version);
-    hf_put_u8(c, m->max_version);
-    hf_put_u32(c, m->nonce);
+    return hf_get(c, HF_HELLO_REQUEST, m);
 }
 
 /* Reply to Hello. */
+#define HF_HELLO_REPLY "14444vvv44vv4vv4vv4vv+"
 struct hf_hello_reply {
-    uint8_t version; /* the version that will be spoken; 0: none in common */
+    uint32_t version; /* the version that will be spoken; 0: none in common */
     uint32_t nonce; /* the request's */
     uint32_t flags; /* hello flags */
-    const uint8_t *board; /* board name */
-    uint32_t board_len;
-    const uint8_t *monitor; /* version of the bootloader, as in the package */
-    uint32_t monitor_len;
     uint32_t core; /* SCB CPUID register (ARMv7-M ARM B3.2.3) */
-    const uint8_t *build_id; /* the application's GNU build ID; zeros: none; 20 bytes */
     uint32_t boot_count; /* resets since power was applied, as far as RAM tells */
     uint32_t generation; /* live generation; 0: base */
     uint32_t chunk; /* largest payload of WRITE, FLASH_WRITE and of a READ's reply, in bytes */
@@ -344,81 +307,18 @@ struct hf_hello_reply {
     uint32_t flash_size; /* bytes */
     uint32_t flash_page; /* bytes an erase takes */
 };
-
-static inline void hf_get_hello_reply(struct hf_reader *c, struct hf_hello_reply *m)
-{
-    hf_get_u8(c, &m->version);
-    hf_get_u32(c, &m->nonce);
-    hf_get_u32(c, &m->flags);
-    hf_get_str(c, &m->board, &m->board_len);
-    hf_get_str(c, &m->monitor, &m->monitor_len);
-    hf_get_u32(c, &m->core);
-    hf_get_id20(c, &m->build_id);
-    hf_get_u32(c, &m->boot_count);
-    hf_get_uv(c, &m->generation);
-    hf_get_uv(c, &m->chunk);
-    hf_get_uv(c, &m->credits);
-    hf_get_u32(c, &m->abi);
-    hf_get_u32(c, &m->heap_base);
-    hf_get_uv(c, &m->heap_size);
-    hf_get_uv(c, &m->heap_free);
-    hf_get_u32(c, &m->data_base);
-    hf_get_uv(c, &m->data_size);
-    hf_get_uv(c, &m->data_free);
-    hf_get_u32(c, &m->hook_base);
-    hf_get_uv(c, &m->hook_capacity);
-    hf_get_uv(c, &m->hook_count);
-    hf_get_u32(c, &m->flash_base);
-    hf_get_uv(c, &m->flash_size);
-    hf_get_uv(c, &m->flash_page);
-}
+_Static_assert(sizeof(struct hf_hello_reply) == 4 * 21, "only words");
 
 static inline void hf_put_hello_reply(struct hf_writer *c, const struct hf_hello_reply *m)
 {
-    hf_put_u8(c, m->version);
-    hf_put_u32(c, m->nonce);
-    hf_put_u32(c, m->flags);
-    hf_put_str(c, m->board, m->board_len);
-    hf_put_str(c, m->monitor, m->monitor_len);
-    hf_put_u32(c, m->core);
-    hf_put_id20(c, m->build_id);
-    hf_put_u32(c, m->boot_count);
-    hf_put_uv(c, m->generation);
-    hf_put_uv(c, m->chunk);
-    hf_put_uv(c, m->credits);
-    hf_put_u32(c, m->abi);
-    hf_put_u32(c, m->heap_base);
-    hf_put_uv(c, m->heap_size);
-    hf_put_uv(c, m->heap_free);
-    hf_put_u32(c, m->data_base);
-    hf_put_uv(c, m->data_size);
-    hf_put_uv(c, m->data_free);
-    hf_put_u32(c, m->hook_base);
-    hf_put_uv(c, m->hook_capacity);
-    hf_put_uv(c, m->hook_count);
-    hf_put_u32(c, m->flash_base);
-    hf_put_uv(c, m->flash_size);
-    hf_put_uv(c, m->flash_page);
+    hf_put(c, HF_HELLO_REPLY, m);
 }
 
 /* Counters since boot. */
-struct hf_status_request {
-    uint8_t none;
-};
-
-static inline void hf_get_status_request(struct hf_reader *c, struct hf_status_request *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_status_request(struct hf_writer *c, const struct hf_status_request *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_STATUS_REQUEST ""
 
 /* Reply to Status. */
+#define HF_STATUS_REPLY "4444444444vv"
 struct hf_status_reply {
     uint32_t uptime; /* microseconds, wraps */
     uint32_t log_dropped; /* log lines dropped because the line could not keep up */
@@ -433,624 +333,330 @@ struct hf_status_reply {
     uint32_t hooks_bound; /* hooks that do not have their initial value */
     uint32_t stack_free; /* bytes of the monitor's stack never used */
 };
-
-static inline void hf_get_status_reply(struct hf_reader *c, struct hf_status_reply *m)
-{
-    hf_get_u32(c, &m->uptime);
-    hf_get_u32(c, &m->log_dropped);
-    hf_get_u32(c, &m->rx_overrun);
-    hf_get_u32(c, &m->rx_bad);
-    hf_get_u32(c, &m->commits);
-    hf_get_u32(c, &m->masked_last);
-    hf_get_u32(c, &m->masked_max);
-    hf_get_u32(c, &m->scan_words);
-    hf_get_u32(c, &m->scan_us);
-    hf_get_u32(c, &m->drift);
-    hf_get_uv(c, &m->hooks_bound);
-    hf_get_uv(c, &m->stack_free);
-}
+_Static_assert(sizeof(struct hf_status_reply) == 4 * 12, "only words");
 
 static inline void hf_put_status_reply(struct hf_writer *c, const struct hf_status_reply *m)
 {
-    hf_put_u32(c, m->uptime);
-    hf_put_u32(c, m->log_dropped);
-    hf_put_u32(c, m->rx_overrun);
-    hf_put_u32(c, m->rx_bad);
-    hf_put_u32(c, m->commits);
-    hf_put_u32(c, m->masked_last);
-    hf_put_u32(c, m->masked_max);
-    hf_put_u32(c, m->scan_words);
-    hf_put_u32(c, m->scan_us);
-    hf_put_u32(c, m->drift);
-    hf_put_uv(c, m->hooks_bound);
-    hf_put_uv(c, m->stack_free);
+    hf_put(c, HF_STATUS_REPLY, m);
 }
 
 /* Lists the slots in use in address order; also runs the reaper. */
+#define HF_SLOTS_REQUEST "v"
 struct hf_slots_request {
     uint32_t after; /* 0: from the start; else handle + 1 of the last slot seen */
 };
+_Static_assert(sizeof(struct hf_slots_request) == 4 * 1, "only words");
 
-static inline void hf_get_slots_request(struct hf_reader *c, struct hf_slots_request *m)
+static inline bool hf_get_slots_request(struct hf_reader *c, struct hf_slots_request *m)
 {
-    hf_get_uv(c, &m->after);
-}
-
-static inline void hf_put_slots_request(struct hf_writer *c, const struct hf_slots_request *m)
-{
-    hf_put_uv(c, m->after);
+    return hf_get(c, HF_SLOTS_REQUEST, m);
 }
 
 /* Reply to Slots. */
+#define HF_SLOTS_REPLY "v1v+"
 struct hf_slots_reply {
     uint32_t generation; /* live generation */
-    uint8_t more; /* 1: ask again */
+    uint32_t more; /* 1: ask again */
     uint32_t slots_count; /* this page: Slot records follow */
 };
-
-static inline void hf_get_slots_reply(struct hf_reader *c, struct hf_slots_reply *m)
-{
-    hf_get_uv(c, &m->generation);
-    hf_get_u8(c, &m->more);
-    hf_get_uv(c, &m->slots_count);
-}
+_Static_assert(sizeof(struct hf_slots_reply) == 4 * 3, "only words");
 
 static inline void hf_put_slots_reply(struct hf_writer *c, const struct hf_slots_reply *m)
 {
-    hf_put_uv(c, m->generation);
-    hf_put_u8(c, m->more);
-    hf_put_uv(c, m->slots_count);
+    hf_put(c, HF_SLOTS_REPLY, m);
 }
 
 /* Lists hooks that do not have their initial value. */
+#define HF_HOOKS_REQUEST "v"
 struct hf_hooks_request {
     uint32_t first; /* first index */
 };
+_Static_assert(sizeof(struct hf_hooks_request) == 4 * 1, "only words");
 
-static inline void hf_get_hooks_request(struct hf_reader *c, struct hf_hooks_request *m)
+static inline bool hf_get_hooks_request(struct hf_reader *c, struct hf_hooks_request *m)
 {
-    hf_get_uv(c, &m->first);
-}
-
-static inline void hf_put_hooks_request(struct hf_writer *c, const struct hf_hooks_request *m)
-{
-    hf_put_uv(c, m->first);
+    return hf_get(c, HF_HOOKS_REQUEST, m);
 }
 
 /* Reply to Hooks. */
+#define HF_HOOKS_REPLY "vv+"
 struct hf_hooks_reply {
     uint32_t next; /* first index of the next page; 0: no more */
     uint32_t hooks_count; /* this page: HookValue records follow */
 };
-
-static inline void hf_get_hooks_reply(struct hf_reader *c, struct hf_hooks_reply *m)
-{
-    hf_get_uv(c, &m->next);
-    hf_get_uv(c, &m->hooks_count);
-}
+_Static_assert(sizeof(struct hf_hooks_reply) == 4 * 2, "only words");
 
 static inline void hf_put_hooks_reply(struct hf_writer *c, const struct hf_hooks_reply *m)
 {
-    hf_put_uv(c, m->next);
-    hf_put_uv(c, m->hooks_count);
+    hf_put(c, HF_HOOKS_REPLY, m);
 }
 
 /* Opens a transaction and allocates all its slots, or none. First runs the reaper. */
+#define HF_BEGIN_REQUEST "v41vv+"
 struct hf_begin_request {
     uint32_t generation; /* generation that it is linked against */
     uint32_t build_tag; /* first four bytes of the build ID, as a little-endian word */
-    uint8_t flags; /* bit 0: give up the undo record if memory is short; bit 1: collect constants if memory is short */
+    uint32_t flags; /* bit 0: give up the undo record if memory is short; bit 1: collect constants if memory is short */
     uint32_t pairs; /* pairs and words that the commit will bind */
     uint32_t slots_count; /* what to allocate: SlotRequest records follow */
 };
+_Static_assert(sizeof(struct hf_begin_request) == 4 * 5, "only words");
 
-static inline void hf_get_begin_request(struct hf_reader *c, struct hf_begin_request *m)
+static inline bool hf_get_begin_request(struct hf_reader *c, struct hf_begin_request *m)
 {
-    hf_get_uv(c, &m->generation);
-    hf_get_u32(c, &m->build_tag);
-    hf_get_u8(c, &m->flags);
-    hf_get_uv(c, &m->pairs);
-    hf_get_uv(c, &m->slots_count);
-}
-
-static inline void hf_put_begin_request(struct hf_writer *c, const struct hf_begin_request *m)
-{
-    hf_put_uv(c, m->generation);
-    hf_put_u32(c, m->build_tag);
-    hf_put_u8(c, m->flags);
-    hf_put_uv(c, m->pairs);
-    hf_put_uv(c, m->slots_count);
+    return hf_get(c, HF_BEGIN_REQUEST, m);
 }
 
 /* Reply to Begin. */
+#define HF_BEGIN_REPLY "v+"
 struct hf_begin_reply {
     uint32_t grants_count; /* one per slot: Grant records follow */
 };
-
-static inline void hf_get_begin_reply(struct hf_reader *c, struct hf_begin_reply *m)
-{
-    hf_get_uv(c, &m->grants_count);
-}
+_Static_assert(sizeof(struct hf_begin_reply) == 4 * 1, "only words");
 
 static inline void hf_put_begin_reply(struct hf_writer *c, const struct hf_begin_reply *m)
 {
-    hf_put_uv(c, m->grants_count);
+    hf_put(c, HF_BEGIN_REPLY, m);
 }
 
 /* Bytes of the open transaction's image. May come in any order, more than once, and span slots. */
+#define HF_WRITE_REQUEST "v+"
 struct hf_write_request {
     uint32_t offset; /* from the image's start */
-    const uint8_t *data; /* 1 to `chunk` bytes */
-    uint32_t data_len;
 };
+_Static_assert(sizeof(struct hf_write_request) == 4 * 1, "only words");
 
-static inline void hf_get_write_request(struct hf_reader *c, struct hf_write_request *m)
+static inline bool hf_get_write_request(struct hf_reader *c, struct hf_write_request *m)
 {
-    hf_get_uv(c, &m->offset);
-    hf_get_bytes(c, &m->data, &m->data_len);
-}
-
-static inline void hf_put_write_request(struct hf_writer *c, const struct hf_write_request *m)
-{
-    hf_put_uv(c, m->offset);
-    hf_put_bytes(c, m->data, m->data_len);
+    return hf_get(c, HF_WRITE_REQUEST, m);
 }
 
 /* Reply to Write. */
-struct hf_write_reply {
-    uint8_t none;
-};
-
-static inline void hf_get_write_reply(struct hf_reader *c, struct hf_write_reply *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_write_reply(struct hf_writer *c, const struct hf_write_reply *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_WRITE_REPLY ""
 
 /* Seals the transaction and binds it. On E_SEAL and E_FRAMES the transaction stays open; on any other error it is gone. */
+#define HF_COMMIT_REQUEST "14v+"
 struct hf_commit_request {
-    uint8_t mode; /* commit mode */
+    uint32_t mode; /* commit mode */
     uint32_t crc; /* CRC-32 over the BEGIN request from its `generation` on, then the image, then this request from `pairs` on */
     uint32_t pairs_count; /* hooks to bind: Pair records follow */
 };
+_Static_assert(sizeof(struct hf_commit_request) == 4 * 3, "only words");
 
-static inline void hf_get_commit_request(struct hf_reader *c, struct hf_commit_request *m)
+static inline bool hf_get_commit_request(struct hf_reader *c, struct hf_commit_request *m)
 {
-    hf_get_u8(c, &m->mode);
-    hf_get_u32(c, &m->crc);
-    hf_get_uv(c, &m->pairs_count);
-}
-
-static inline void hf_put_commit_request(struct hf_writer *c, const struct hf_commit_request *m)
-{
-    hf_put_u8(c, m->mode);
-    hf_put_u32(c, m->crc);
-    hf_put_uv(c, m->pairs_count);
+    return hf_get(c, HF_COMMIT_REQUEST, m);
 }
 
 /* Reply to Commit. */
+#define HF_COMMIT_REPLY "vvv+"
 struct hf_commit_reply {
     uint32_t generation; /* the new generation */
     uint32_t masked; /* instructions executed with interrupts masked */
     uint32_t frames_count; /* E_FRAMES: who is in the way, at most 8: Frame records follow */
 };
-
-static inline void hf_get_commit_reply(struct hf_reader *c, struct hf_commit_reply *m)
-{
-    hf_get_uv(c, &m->generation);
-    hf_get_uv(c, &m->masked);
-    hf_get_uv(c, &m->frames_count);
-}
+_Static_assert(sizeof(struct hf_commit_reply) == 4 * 3, "only words");
 
 static inline void hf_put_commit_reply(struct hf_writer *c, const struct hf_commit_reply *m)
 {
-    hf_put_uv(c, m->generation);
-    hf_put_uv(c, m->masked);
-    hf_put_uv(c, m->frames_count);
+    hf_put(c, HF_COMMIT_REPLY, m);
 }
 
 /* Frees the open transaction's slots. No error when none is open. */
-struct hf_abort_request {
-    uint8_t none;
-};
-
-static inline void hf_get_abort_request(struct hf_reader *c, struct hf_abort_request *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_abort_request(struct hf_writer *c, const struct hf_abort_request *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_ABORT_REQUEST ""
 
 /* Reply to Abort. */
-struct hf_abort_reply {
-    uint8_t none;
-};
-
-static inline void hf_get_abort_reply(struct hf_reader *c, struct hf_abort_reply *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_abort_reply(struct hf_writer *c, const struct hf_abort_reply *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_ABORT_REPLY ""
 
 /* Binds the generation before; makes a new generation. A second one redoes. `base` unbinds everything. */
+#define HF_ROLLBACK_REQUEST "v1"
 struct hf_rollback_request {
     uint32_t generation; /* live generation, as a guard against repeats */
-    uint8_t base; /* 1: back to the base image */
+    uint32_t base; /* 1: back to the base image */
 };
+_Static_assert(sizeof(struct hf_rollback_request) == 4 * 2, "only words");
 
-static inline void hf_get_rollback_request(struct hf_reader *c, struct hf_rollback_request *m)
+static inline bool hf_get_rollback_request(struct hf_reader *c, struct hf_rollback_request *m)
 {
-    hf_get_uv(c, &m->generation);
-    hf_get_u8(c, &m->base);
-}
-
-static inline void hf_put_rollback_request(struct hf_writer *c, const struct hf_rollback_request *m)
-{
-    hf_put_uv(c, m->generation);
-    hf_put_u8(c, m->base);
+    return hf_get(c, HF_ROLLBACK_REQUEST, m);
 }
 
 /* Reply to Rollback. */
+#define HF_ROLLBACK_REPLY "vv"
 struct hf_rollback_reply {
     uint32_t generation; /* the new generation */
     uint32_t masked; /* instructions executed with interrupts masked */
 };
-
-static inline void hf_get_rollback_reply(struct hf_reader *c, struct hf_rollback_reply *m)
-{
-    hf_get_uv(c, &m->generation);
-    hf_get_uv(c, &m->masked);
-}
+_Static_assert(sizeof(struct hf_rollback_reply) == 4 * 2, "only words");
 
 static inline void hf_put_rollback_reply(struct hf_writer *c, const struct hf_rollback_reply *m)
 {
-    hf_put_uv(c, m->generation);
-    hf_put_uv(c, m->masked);
+    hf_put(c, HF_ROLLBACK_REPLY, m);
 }
 
 /* Collects constants, stubs and variables that nothing refers to, with interrupts masked. */
-struct hf_gc_request {
-    uint8_t none;
-};
-
-static inline void hf_get_gc_request(struct hf_reader *c, struct hf_gc_request *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_gc_request(struct hf_writer *c, const struct hf_gc_request *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_GC_REQUEST ""
 
 /* Reply to Gc. */
+#define HF_GC_REPLY "vvv"
 struct hf_gc_reply {
     uint32_t freed; /* slots */
     uint32_t bytes; /* bytes of the code heap */
     uint32_t stall_us; /* microseconds with interrupts masked */
 };
-
-static inline void hf_get_gc_reply(struct hf_reader *c, struct hf_gc_reply *m)
-{
-    hf_get_uv(c, &m->freed);
-    hf_get_uv(c, &m->bytes);
-    hf_get_uv(c, &m->stall_us);
-}
+_Static_assert(sizeof(struct hf_gc_reply) == 4 * 3, "only words");
 
 static inline void hf_put_gc_reply(struct hf_writer *c, const struct hf_gc_reply *m)
 {
-    hf_put_uv(c, m->freed);
-    hf_put_uv(c, m->bytes);
-    hf_put_uv(c, m->stall_us);
+    hf_put(c, HF_GC_REPLY, m);
 }
 
 /* Adds or removes the host's pin on a slot. */
+#define HF_PIN_REQUEST "v1"
 struct hf_pin_request {
     uint32_t handle; /* slot */
-    uint8_t pin; /* 1: add, 0: remove */
+    uint32_t pin; /* 1: add, 0: remove */
 };
+_Static_assert(sizeof(struct hf_pin_request) == 4 * 2, "only words");
 
-static inline void hf_get_pin_request(struct hf_reader *c, struct hf_pin_request *m)
+static inline bool hf_get_pin_request(struct hf_reader *c, struct hf_pin_request *m)
 {
-    hf_get_uv(c, &m->handle);
-    hf_get_u8(c, &m->pin);
-}
-
-static inline void hf_put_pin_request(struct hf_writer *c, const struct hf_pin_request *m)
-{
-    hf_put_uv(c, m->handle);
-    hf_put_u8(c, m->pin);
+    return hf_get(c, HF_PIN_REQUEST, m);
 }
 
 /* Reply to Pin. */
-struct hf_pin_reply {
-    uint8_t none;
-};
-
-static inline void hf_get_pin_reply(struct hf_reader *c, struct hf_pin_reply *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_pin_reply(struct hf_writer *c, const struct hf_pin_reply *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_PIN_REPLY ""
 
 /* Reads memory in accesses of the given width; survives bus errors. */
+#define HF_READ_REQUEST "4v11"
 struct hf_read_request {
     uint32_t address; /* first byte */
     uint32_t length; /* 1 to `chunk` bytes */
-    uint8_t width; /* 1, 2, 4; 0: the widest that the address and length allow */
-    uint8_t flags; /* read flags */
+    uint32_t width; /* 1, 2, 4; 0: the widest that the address and length allow */
+    uint32_t flags; /* read flags */
 };
+_Static_assert(sizeof(struct hf_read_request) == 4 * 4, "only words");
 
-static inline void hf_get_read_request(struct hf_reader *c, struct hf_read_request *m)
+static inline bool hf_get_read_request(struct hf_reader *c, struct hf_read_request *m)
 {
-    hf_get_u32(c, &m->address);
-    hf_get_uv(c, &m->length);
-    hf_get_u8(c, &m->width);
-    hf_get_u8(c, &m->flags);
-}
-
-static inline void hf_put_read_request(struct hf_writer *c, const struct hf_read_request *m)
-{
-    hf_put_u32(c, m->address);
-    hf_put_uv(c, m->length);
-    hf_put_u8(c, m->width);
-    hf_put_u8(c, m->flags);
+    return hf_get(c, HF_READ_REQUEST, m);
 }
 
 /* Reply to Read. */
-struct hf_read_reply {
-    const uint8_t *data; /* what was read; empty with an error status */
-    uint32_t data_len;
-};
-
-static inline void hf_get_read_reply(struct hf_reader *c, struct hf_read_reply *m)
-{
-    hf_get_bytes(c, &m->data, &m->data_len);
-}
-
-static inline void hf_put_read_reply(struct hf_writer *c, const struct hf_read_reply *m)
-{
-    hf_put_bytes(c, m->data, m->data_len);
-}
+#define HF_READ_REPLY "+"
 
 /* Writes memory in accesses of the given width; survives bus errors. Not for flash, code heap or hooks. */
+#define HF_POKE_REQUEST "411+"
 struct hf_poke_request {
     uint32_t address; /* first byte */
-    uint8_t width; /* as in Read */
-    uint8_t flags; /* read flags */
-    const uint8_t *data; /* 1 to `chunk` bytes */
-    uint32_t data_len;
+    uint32_t width; /* as in Read */
+    uint32_t flags; /* read flags */
 };
+_Static_assert(sizeof(struct hf_poke_request) == 4 * 3, "only words");
 
-static inline void hf_get_poke_request(struct hf_reader *c, struct hf_poke_request *m)
+static inline bool hf_get_poke_request(struct hf_reader *c, struct hf_poke_request *m)
 {
-    hf_get_u32(c, &m->address);
-    hf_get_u8(c, &m->width);
-    hf_get_u8(c, &m->flags);
-    hf_get_bytes(c, &m->data, &m->data_len);
-}
-
-static inline void hf_put_poke_request(struct hf_writer *c, const struct hf_poke_request *m)
-{
-    hf_put_u32(c, m->address);
-    hf_put_u8(c, m->width);
-    hf_put_u8(c, m->flags);
-    hf_put_bytes(c, m->data, m->data_len);
+    return hf_get(c, HF_POKE_REQUEST, m);
 }
 
 /* Reply to Poke. */
-struct hf_poke_reply {
-    uint8_t none;
-};
-
-static inline void hf_get_poke_reply(struct hf_reader *c, struct hf_poke_reply *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_poke_reply(struct hf_writer *c, const struct hf_poke_reply *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_POKE_REPLY ""
 
 /* Takes the valid mark from the application by erasing the page that holds it. Only while the bootloader waits (E_OP otherwise: send Reset with mode 1 first). */
+#define HF_FLASH_BEGIN_REQUEST "44"
 struct hf_flash_begin_request {
     uint32_t length; /* bytes of the image */
     uint32_t mark; /* offset of the 16-byte valid mark from the image's start */
 };
+_Static_assert(sizeof(struct hf_flash_begin_request) == 4 * 2, "only words");
 
-static inline void hf_get_flash_begin_request(struct hf_reader *c, struct hf_flash_begin_request *m)
+static inline bool hf_get_flash_begin_request(struct hf_reader *c, struct hf_flash_begin_request *m)
 {
-    hf_get_u32(c, &m->length);
-    hf_get_u32(c, &m->mark);
-}
-
-static inline void hf_put_flash_begin_request(struct hf_writer *c, const struct hf_flash_begin_request *m)
-{
-    hf_put_u32(c, m->length);
-    hf_put_u32(c, m->mark);
+    return hf_get(c, HF_FLASH_BEGIN_REQUEST, m);
 }
 
 /* Reply to FlashBegin. */
-struct hf_flash_begin_reply {
-    uint8_t none;
-};
-
-static inline void hf_get_flash_begin_reply(struct hf_reader *c, struct hf_flash_begin_reply *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_flash_begin_reply(struct hf_writer *c, const struct hf_flash_begin_reply *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_FLASH_BEGIN_REPLY ""
 
 /* Erases pages of the application's flash. At most 16 per request. */
+#define HF_FLASH_ERASE_REQUEST "vv"
 struct hf_flash_erase_request {
     uint32_t page; /* first page, counted from `flash_base` */
     uint32_t count; /* pages */
 };
+_Static_assert(sizeof(struct hf_flash_erase_request) == 4 * 2, "only words");
 
-static inline void hf_get_flash_erase_request(struct hf_reader *c, struct hf_flash_erase_request *m)
+static inline bool hf_get_flash_erase_request(struct hf_reader *c, struct hf_flash_erase_request *m)
 {
-    hf_get_uv(c, &m->page);
-    hf_get_uv(c, &m->count);
-}
-
-static inline void hf_put_flash_erase_request(struct hf_writer *c, const struct hf_flash_erase_request *m)
-{
-    hf_put_uv(c, m->page);
-    hf_put_uv(c, m->count);
+    return hf_get(c, HF_FLASH_ERASE_REQUEST, m);
 }
 
 /* Reply to FlashErase. */
-struct hf_flash_erase_reply {
-    uint8_t none;
-};
-
-static inline void hf_get_flash_erase_reply(struct hf_reader *c, struct hf_flash_erase_reply *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_flash_erase_reply(struct hf_writer *c, const struct hf_flash_erase_reply *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_FLASH_ERASE_REPLY ""
 
 /* Programs bytes into erased flash. Writing the same bytes again is no error; the valid mark cannot be written. */
+#define HF_FLASH_WRITE_REQUEST "4+"
 struct hf_flash_write_request {
     uint32_t offset; /* from `flash_base` */
-    const uint8_t *data; /* 1 to `chunk` bytes */
-    uint32_t data_len;
 };
+_Static_assert(sizeof(struct hf_flash_write_request) == 4 * 1, "only words");
 
-static inline void hf_get_flash_write_request(struct hf_reader *c, struct hf_flash_write_request *m)
+static inline bool hf_get_flash_write_request(struct hf_reader *c, struct hf_flash_write_request *m)
 {
-    hf_get_u32(c, &m->offset);
-    hf_get_bytes(c, &m->data, &m->data_len);
-}
-
-static inline void hf_put_flash_write_request(struct hf_writer *c, const struct hf_flash_write_request *m)
-{
-    hf_put_u32(c, m->offset);
-    hf_put_bytes(c, m->data, m->data_len);
+    return hf_get(c, HF_FLASH_WRITE_REQUEST, m);
 }
 
 /* Reply to FlashWrite. */
-struct hf_flash_write_reply {
-    uint8_t none;
-};
-
-static inline void hf_get_flash_write_reply(struct hf_reader *c, struct hf_flash_write_reply *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_flash_write_reply(struct hf_writer *c, const struct hf_flash_write_reply *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_FLASH_WRITE_REPLY ""
 
 /* Checks the image as the boot does and programs the valid mark. */
+#define HF_FLASH_END_REQUEST "44"
 struct hf_flash_end_request {
     uint32_t length; /* bytes */
     uint32_t crc; /* image CRC (docs/SPEC.md, Image header) */
 };
+_Static_assert(sizeof(struct hf_flash_end_request) == 4 * 2, "only words");
 
-static inline void hf_get_flash_end_request(struct hf_reader *c, struct hf_flash_end_request *m)
+static inline bool hf_get_flash_end_request(struct hf_reader *c, struct hf_flash_end_request *m)
 {
-    hf_get_u32(c, &m->length);
-    hf_get_u32(c, &m->crc);
-}
-
-static inline void hf_put_flash_end_request(struct hf_writer *c, const struct hf_flash_end_request *m)
-{
-    hf_put_u32(c, m->length);
-    hf_put_u32(c, m->crc);
+    return hf_get(c, HF_FLASH_END_REQUEST, m);
 }
 
 /* Reply to FlashEnd. */
-struct hf_flash_end_reply {
-    uint8_t none;
-};
-
-static inline void hf_get_flash_end_reply(struct hf_reader *c, struct hf_flash_end_reply *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_flash_end_reply(struct hf_writer *c, const struct hf_flash_end_reply *m)
-{
-    (void)c;
-    (void)m;
-}
+#define HF_FLASH_END_REPLY ""
 
 /* Resets the board after the reply has left. */
+#define HF_RESET_REQUEST "1"
 struct hf_reset_request {
-    uint8_t mode; /* 0: boot the application; 1: wait in the bootloader */
+    uint32_t mode; /* 0: boot the application; 1: wait in the bootloader */
 };
+_Static_assert(sizeof(struct hf_reset_request) == 4 * 1, "only words");
 
-static inline void hf_get_reset_request(struct hf_reader *c, struct hf_reset_request *m)
+static inline bool hf_get_reset_request(struct hf_reader *c, struct hf_reset_request *m)
 {
-    hf_get_u8(c, &m->mode);
-}
-
-static inline void hf_put_reset_request(struct hf_writer *c, const struct hf_reset_request *m)
-{
-    hf_put_u8(c, m->mode);
+    return hf_get(c, HF_RESET_REQUEST, m);
 }
 
 /* Reply to Reset. */
-struct hf_reset_reply {
-    uint8_t none;
+#define HF_RESET_REPLY ""
+
+/* Any request's struct. */
+union hf_request {
+    struct hf_hello_request hello;
+    struct hf_slots_request slots;
+    struct hf_hooks_request hooks;
+    struct hf_begin_request begin;
+    struct hf_write_request write;
+    struct hf_commit_request commit;
+    struct hf_rollback_request rollback;
+    struct hf_pin_request pin;
+    struct hf_read_request read;
+    struct hf_poke_request poke;
+    struct hf_flash_begin_request flash_begin;
+    struct hf_flash_erase_request flash_erase;
+    struct hf_flash_write_request flash_write;
+    struct hf_flash_end_request flash_end;
+    struct hf_reset_request reset;
 };
-
-static inline void hf_get_reset_reply(struct hf_reader *c, struct hf_reset_reply *m)
-{
-    (void)c;
-    m->none = 0;
-}
-
-static inline void hf_put_reset_reply(struct hf_writer *c, const struct hf_reset_reply *m)
-{
-    (void)c;
-    (void)m;
-}
 
 #endif

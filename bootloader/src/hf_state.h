@@ -204,8 +204,11 @@ uint32_t hf_collect(uint32_t *bytes, uint32_t *stall_us); /* slots freed */
  * the PC); it returns false to end the search. */
 void hf_frames(bool (*hit)(void *user, uint32_t code, uint32_t word, uint32_t where), void *user);
 
-/* Handlers: read the request, write the reply, return the status. */
-#define HF_HANDLER(name) uint8_t name(struct hf_reader *r, struct hf_writer *w)
+/* Handlers: `request` has the message's fields, `r` is at what follows them (records, bytes); write the
+ * reply, return the status. Each ignores what it does not need. */
+#define HF_HANDLER(name) \
+    uint8_t name(HF_UNUSED const union hf_request *request, HF_UNUSED struct hf_reader *r, HF_UNUSED struct hf_writer *w)
+#define HF_UNUSED __attribute__((unused))
 HF_HANDLER(hf_do_hello);
 HF_HANDLER(hf_do_status);
 HF_HANDLER(hf_do_slots);
@@ -226,8 +229,9 @@ HF_HANDLER(hf_do_flash_end);
 HF_HANDLER(hf_do_reset);
 void hf_txn_grants(struct hf_writer *w); /* the open transaction's Begin reply */
 
-/* text.c: error texts */
-void hf_put_text(struct hf_writer *w, const char *text);
+/* text.c */
+void hf_put_text(struct hf_writer *w, const char *text); /* the rest of a message */
+void hf_put_str(struct hf_writer *w, const char *text); /* with its length before it */
 void hf_put_dec(struct hf_writer *w, uint32_t value);
 
 static inline bool hf_within(uint32_t address, uint32_t length, uint32_t base, uint32_t size)
@@ -238,12 +242,6 @@ static inline bool hf_within(uint32_t address, uint32_t length, uint32_t base, u
 static inline bool hf_overlaps(uint32_t address, uint32_t length, uint32_t base, uint32_t size)
 {
     return length != 0 && size != 0 && (address - base < size || base - address < length);
-}
-
-/* At a message's end: cut short, a field out of range, or too long. */
-static inline bool hf_malformed(const struct hf_reader *r)
-{
-    return r->bad || hf_reader_left(r) != 0;
 }
 
 static inline uint32_t hf_word(uint32_t address)

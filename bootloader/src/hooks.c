@@ -70,22 +70,18 @@ uint32_t hf_stub_target(uint32_t block)
 
 HF_HANDLER(hf_do_hooks)
 {
-    struct hf_hooks_request q;
+    const struct hf_hooks_request *q = &request->hooks;
     struct hf_hooks_reply a = {0, 0};
     uint32_t i, room;
 
-    hf_get_hooks_request(r, &q);
-    if (hf_malformed(r)) {
-        return HF_E_FORMAT;
-    }
     /* The page is counted before it is written: its head has variable lengths. */
     room = (hf_map.chunk - 16u) / 9u;
-    for (i = q.first; i < hf_state.hook_capacity && a.hooks_count < room; i++) {
+    for (i = q->first; i < hf_state.hook_capacity && a.hooks_count < room; i++) {
         a.hooks_count += hf_hook_value(i) != hf_hook_initial(i);
     }
     a.next = i < hf_state.hook_capacity ? i : 0;
     hf_put_hooks_reply(w, &a);
-    for (uint32_t h = q.first; h < i; h++) {
+    for (uint32_t h = q->first; h < i; h++) {
         struct hf_hook_value_record v = {h, hf_hook_value(h)};
 
         if (v.value != hf_hook_initial(h)) {

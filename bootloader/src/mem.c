@@ -6,7 +6,7 @@
 #define HF_PERIPH_SIZE 0x20000000u
 #define HF_SYSTEM_BASE 0xE0000000u
 
-static uint8_t check_common(uint32_t address, uint32_t length, uint8_t *width, uint8_t flags)
+static uint8_t check_common(uint32_t address, uint32_t length, uint32_t *width, uint32_t flags)
 {
     uint32_t any = address | length;
 
@@ -32,21 +32,18 @@ static uint8_t check_common(uint32_t address, uint32_t length, uint8_t *width, u
 
 HF_HANDLER(hf_do_read)
 {
-    struct hf_read_request q;
+    const struct hf_read_request *q = &request->read;
+    uint32_t width = q->width;
     uint8_t status;
 
-    hf_get_read_request(r, &q);
-    if (hf_malformed(r)) {
-        return HF_E_FORMAT;
-    }
-    status = check_common(q.address, q.length, &q.width, q.flags);
+    status = check_common(q->address, q->length, &width, q->flags);
     if (status != HF_OK) {
         return status;
     }
-    if (!hf_arch_read(q.address, w->at, q.length, q.width)) {
+    if (!hf_arch_read(q->address, w->at, q->length, width)) {
         return HF_E_FAULT;
     }
-    w->at += q.length;
+    w->at += q->length;
     return HF_OK;
 }
 
@@ -58,22 +55,19 @@ HF_HANDLER(hf_do_poke)
         {hf_map.boot_base, hf_map.boot_size}, {hf_map.app_base, hf_map.app_size}, {hf_map.hook_base, hf_map.hook_size},
         {hf_map.monitor_base, hf_map.monitor_size}, {hf_map.heap_base, hf_map.heap_size},
     };
-    struct hf_poke_request q;
+    const struct hf_poke_request *q = &request->poke;
+    const uint8_t *data = r->at;
+    uint32_t length = hf_reader_left(r), width = q->width;
     uint8_t status;
 
-    (void)w;
-    hf_get_poke_request(r, &q);
-    if (r->bad) {
-        return HF_E_FORMAT;
-    }
-    status = check_common(q.address, q.data_len, &q.width, q.flags);
+    status = check_common(q->address, length, &width, q->flags);
     if (status != HF_OK) {
         return status;
     }
     for (uint32_t i = 0; i < sizeof closed / sizeof closed[0]; i++) {
-        if (hf_overlaps(q.address, q.data_len, closed[i].base, closed[i].size)) {
+        if (hf_overlaps(q->address, length, closed[i].base, closed[i].size)) {
             return HF_E_DENIED;
         }
     }
-    return hf_arch_write(q.address, q.data, q.data_len, q.width) ? (uint8_t)HF_OK : (uint8_t)HF_E_FAULT;
+    return hf_arch_write(q->address, data, length, width) ? (uint8_t)HF_OK : (uint8_t)HF_E_FAULT;
 }

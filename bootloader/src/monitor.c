@@ -12,54 +12,42 @@
 static const struct request {
     uint8_t op;
     uint8_t rules;
-    uint8_t (*handle)(struct hf_reader *r, struct hf_writer *w);
+    char fields[6]; /* of the message; "+" alone: the handler takes them */
+    HF_HANDLER((*handle));
 } requests[] = {
-    {HF_OP_HELLO, REPEATABLE | LOST_TOO, hf_do_hello},
-    {HF_OP_STATUS, REPEATABLE | LOST_TOO, hf_do_status},
-    {HF_OP_SLOTS, REPEATABLE | NEED_APP, hf_do_slots},
-    {HF_OP_HOOKS, REPEATABLE | NEED_APP, hf_do_hooks},
-    {HF_OP_BEGIN, NEED_APP, hf_do_begin},
-    {HF_OP_WRITE, REPEATABLE | NEED_APP, hf_do_write},
-    {HF_OP_COMMIT, NEED_APP, hf_do_commit},
-    {HF_OP_ABORT, NEED_APP, hf_do_abort},
-    {HF_OP_ROLLBACK, NEED_APP, hf_do_rollback},
-    {HF_OP_GC, NEED_APP, hf_do_gc},
-    {HF_OP_PIN, NEED_APP, hf_do_pin},
-    {HF_OP_READ, REPEATABLE, hf_do_read},
-    {HF_OP_POKE, 0, hf_do_poke},
-    {HF_OP_FLASH_BEGIN, 0, hf_do_flash_begin},
-    {HF_OP_FLASH_ERASE, 0, hf_do_flash_erase},
-    {HF_OP_FLASH_WRITE, REPEATABLE, hf_do_flash_write},
-    {HF_OP_FLASH_END, 0, hf_do_flash_end},
-    {HF_OP_RESET, LOST_TOO, hf_do_reset},
+    {HF_OP_HELLO, REPEATABLE | LOST_TOO, HF_HELLO_REQUEST, hf_do_hello},
+    {HF_OP_STATUS, REPEATABLE | LOST_TOO, HF_STATUS_REQUEST, hf_do_status},
+    {HF_OP_SLOTS, REPEATABLE | NEED_APP, HF_SLOTS_REQUEST, hf_do_slots},
+    {HF_OP_HOOKS, REPEATABLE | NEED_APP, HF_HOOKS_REQUEST, hf_do_hooks},
+    {HF_OP_BEGIN, NEED_APP, "+", hf_do_begin},
+    {HF_OP_WRITE, REPEATABLE | NEED_APP, HF_WRITE_REQUEST, hf_do_write},
+    {HF_OP_COMMIT, NEED_APP, "+", hf_do_commit},
+    {HF_OP_ABORT, NEED_APP, HF_ABORT_REQUEST, hf_do_abort},
+    {HF_OP_ROLLBACK, NEED_APP, HF_ROLLBACK_REQUEST, hf_do_rollback},
+    {HF_OP_GC, NEED_APP, HF_GC_REQUEST, hf_do_gc},
+    {HF_OP_PIN, NEED_APP, HF_PIN_REQUEST, hf_do_pin},
+    {HF_OP_READ, REPEATABLE, HF_READ_REQUEST, hf_do_read},
+    {HF_OP_POKE, 0, HF_POKE_REQUEST, hf_do_poke},
+    {HF_OP_FLASH_BEGIN, 0, HF_FLASH_BEGIN_REQUEST, hf_do_flash_begin},
+    {HF_OP_FLASH_ERASE, 0, HF_FLASH_ERASE_REQUEST, hf_do_flash_erase},
+    {HF_OP_FLASH_WRITE, REPEATABLE, HF_FLASH_WRITE_REQUEST, hf_do_flash_write},
+    {HF_OP_FLASH_END, 0, HF_FLASH_END_REQUEST, hf_do_flash_end},
+    {HF_OP_RESET, LOST_TOO, HF_RESET_REQUEST, hf_do_reset},
 };
 
 HF_HANDLER(hf_do_hello)
 {
-    struct hf_hello_request q;
+    const struct hf_hello_request *q = &request->hello;
     struct hf_hello_reply a = {0};
-    static const char version[] = HF_VERSION;
-    uint32_t board = 0, largest;
+    uint32_t largest;
 
-    hf_get_hello_request(r, &q);
-    if (hf_malformed(r)) {
-        return HF_E_FORMAT;
-    }
-    while (hf_board.name[board] != '\0') {
-        board++;
-    }
-    if (q.min_version <= HF_WIRE_VERSION && q.max_version >= HF_WIRE_VERSION) {
+    if (q->min_version <= HF_WIRE_VERSION && q->max_version >= HF_WIRE_VERSION) {
         a.version = HF_WIRE_VERSION;
     }
-    a.nonce = q.nonce;
+    a.nonce = q->nonce;
     a.flags = hf_state.app | hf_arch_priority_flags();
     a.flags |= hf_arch_has_mpu() ? (uint32_t)HF_HELLO_MPU : 0u;
-    a.board = (const uint8_t *)hf_board.name;
-    a.board_len = board;
-    a.monitor = (const uint8_t *)version;
-    a.monitor_len = sizeof version - 1u;
     a.core = hf_arch_core();
-    a.build_id = hf_app_build_id();
     a.boot_count = hf_persist.boot_count;
     a.chunk = hf_map.chunk;
     a.credits = hf_map.rx_size / HF_TX_BYTES(hf_map.chunk);
@@ -86,6 +74,9 @@ HF_HANDLER(hf_do_hello)
         }
     }
     hf_put_hello_reply(w, &a);
+    hf_put_bytes(w, hf_app_build_id(), HF_BUILD_ID_BYTES);
+    hf_put_str(w, hf_board.name);
+    hf_put_str(w, HF_VERSION);
     hf_state.hello++;
     hf_state.cache_age = HF_CACHE_AGE;
     return HF_OK;
@@ -107,9 +98,6 @@ HF_HANDLER(hf_do_status)
     };
     const uint32_t *word = hf_map.stack_low;
 
-    if (hf_malformed(r)) {
-        return HF_E_FORMAT;
-    }
     while (word < hf_map.stack_high && *word == HF_STACK_FILL) {
         word++;
     }
@@ -123,19 +111,17 @@ HF_HANDLER(hf_do_status)
 
 HF_HANDLER(hf_do_reset)
 {
-    struct hf_reset_request q;
-
-    (void)w;
-    hf_get_reset_request(r, &q);
-    if (hf_malformed(r) || q.mode > 1) {
+    if (request->reset.mode > 1) {
         return HF_E_FORMAT;
     }
-    hf_state.reset = 1u + q.mode;
+    hf_state.reset = 1u + request->reset.mode;
     return HF_OK;
 }
 
 static uint8_t dispatch(const struct request *request, struct hf_reader *r, struct hf_writer *w)
 {
+    union hf_request q;
+
     if (request == NULL) {
         return HF_E_OP;
     }
@@ -148,7 +134,7 @@ static uint8_t dispatch(const struct request *request, struct hf_reader *r, stru
     if ((request->rules & NEED_APP) != 0 && !hf_heap_sound()) {
         return HF_E_LOST;
     }
-    return request->handle(r, w);
+    return hf_get(r, request->fields, &q) ? request->handle(&q, r, w) : (uint8_t)HF_E_FORMAT;
 }
 
 static const struct request *find(uint32_t op)
@@ -299,7 +285,7 @@ void hf_monitor_fault(const uint32_t words[HF_FAULT_WORDS])
 
     hf_put_u8(&w, 3);
     for (uint32_t i = 0; i < HF_FAULT_WORDS; i++) {
-        hf_put_u32(&w, words[i]);
+        hf_put_le(&w, words[i], 4);
     }
     hf_tx_fault(body, sizeof body, hf_state.fault_seq);
     hf_state.fault_seq++;

@@ -257,9 +257,6 @@ HF_HANDLER(hf_do_gc)
 {
     struct hf_gc_reply a;
 
-    if (hf_reader_left(r) != 0) {
-        return HF_E_FORMAT;
-    }
     a.freed = hf_collect(&a.bytes, &a.stall_us);
     hf_put_gc_reply(w, &a);
     return HF_OK;

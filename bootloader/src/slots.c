@@ -10,11 +10,11 @@ static void put_slot(struct hf_writer *w, uint32_t block)
     struct hf_slot_record a = {
         .handle = hf_handle(block),
         .kind = b->kind,
-        .flags = b->flags & (uint8_t)(HF_SLOTF_FRAME | HF_SLOTF_OPEN),
+        .flags = b->flags & (HF_SLOTF_FRAME | HF_SLOTF_OPEN),
         .hook = b->hook,
         .refs = b->refs,
         .ident = b->ident,
-        .hash = (uint64_t)b->hash[1] << 32 | b->hash[0],
+        .hash = {b->hash[0], b->hash[1]},
         .generation = b->generation,
     };
 
@@ -26,18 +26,14 @@ static void put_slot(struct hf_writer *w, uint32_t block)
 
 HF_HANDLER(hf_do_slots)
 {
-    struct hf_slots_request q;
+    const struct hf_slots_request *q = &request->slots;
     struct hf_slots_reply a = {.generation = hf_state.generation};
     uint32_t room = (hf_map.chunk - 16u) / HF_SLOT_BYTES;
     uint32_t first = 0;
 
-    hf_get_slots_request(r, &q);
-    if (hf_malformed(r)) {
-        return HF_E_FORMAT;
-    }
     hf_reap();
     for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
-        if (hf_block(b)->kind == HF_SLOT_FREE || hf_handle(b) < q.after) {
+        if (hf_block(b)->kind == HF_SLOT_FREE || hf_handle(b) < q->after) {
             continue;
         }
         first = first == 0 ? b : first;
@@ -59,24 +55,22 @@ HF_HANDLER(hf_do_slots)
 
 HF_HANDLER(hf_do_pin)
 {
-    struct hf_pin_request q;
+    const struct hf_pin_request *q = &request->pin;
     uint32_t block;
     bool pinned;
 
-    (void)w;
-    hf_get_pin_request(r, &q);
-    if (hf_malformed(r) || q.pin > 1) {
+    if (q->pin > 1) {
         return HF_E_FORMAT;
     }
-    block = hf_map.heap_base + q.handle * HF_BLOCK;
-    if (q.handle >= hf_map.heap_size / HF_BLOCK || !hf_heap_is_block(block) || hf_block(block)->kind == HF_SLOT_LIST ||
+    block = hf_map.heap_base + q->handle * HF_BLOCK;
+    if (q->handle >= hf_map.heap_size / HF_BLOCK || !hf_heap_is_block(block) || hf_block(block)->kind == HF_SLOT_LIST ||
         (hf_block(block)->flags & HF_SLOTF_OPEN) != 0) {
         return HF_E_RANGE;
     }
     pinned = (hf_block(block)->flags & HF_BLOCKF_PIN) != 0;
-    if (pinned != (q.pin != 0)) {
-        hf_heap_flag(block, q.pin != 0 ? HF_BLOCKF_PIN : 0, q.pin != 0 ? 0 : HF_BLOCKF_PIN);
-        hf_heap_ref(block, q.pin != 0 ? 1 : -1);
+    if (pinned != (q->pin != 0)) {
+        hf_heap_flag(block, q->pin != 0 ? HF_BLOCKF_PIN : 0, q->pin != 0 ? 0 : HF_BLOCKF_PIN);
+        hf_heap_ref(block, q->pin != 0 ? 1 : -1);
     }
     return HF_OK;
 }

@@ -1,4 +1,4 @@
-/* Texts of error replies. */
+/* Texts in messages. */
 #include "hf_state.h"
 
 void hf_put_text(struct hf_writer *w, const char *text)
@@ -6,6 +6,17 @@ void hf_put_text(struct hf_writer *w, const char *text)
     while (*text != '\0') {
         hf_put_u8(w, (uint8_t)*text++);
     }
+}
+
+void hf_put_str(struct hf_writer *w, const char *text)
+{
+    uint32_t length = 0;
+
+    while (text[length] != '\0') {
+        length++;
+    }
+    hf_put_uv(w, length);
+    hf_put_text(w, text);
 }
 
 void hf_put_dec(struct hf_writer *w, uint32_t value)

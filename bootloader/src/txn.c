@@ -85,42 +85,37 @@ static void store(uint32_t address, const uint8_t *data, uint32_t length)
 
 HF_HANDLER(hf_do_write)
 {
-    struct hf_write_request q;
-    uint32_t at = 0;
+    const uint8_t *data = r->at;
+    uint32_t length = hf_reader_left(r);
+    uint32_t offset = request->write.offset, at = 0;
 
-    (void)w;
-    hf_get_write_request(r, &q);
-    if (r->bad || q.data_len == 0 || q.data_len > hf_map.chunk) {
+    if (length == 0 || length > hf_map.chunk) {
         return HF_E_FORMAT;
     }
     if (hf_state.txn == 0) {
         return HF_E_NOTXN;
     }
     hf_txn_touch();
-    for (uint32_t i = 0; i < hf_txn_slots() && q.data_len > 0; i++) {
-        uint32_t length;
-        uint32_t address = hf_txn_piece(i, &length);
+    for (uint32_t i = 0; i < hf_txn_slots() && length > 0; i++) {
+        uint32_t there;
+        uint32_t address = hf_txn_piece(i, &there);
 
-        if (q.offset - at < length) {
-            uint32_t skip = q.offset - at;
-            uint32_t n = length - skip < q.data_len ? length - skip : q.data_len;
+        if (offset - at < there) {
+            uint32_t skip = offset - at;
+            uint32_t n = there - skip < length ? there - skip : length;
 
-            store(address + skip, q.data, n);
-            q.offset += n;
-            q.data += n;
-            q.data_len -= n;
+            store(address + skip, data, n);
+            offset += n;
+            data += n;
+            length -= n;
         }
-        at += length;
+        at += there;
     }
-    return q.data_len == 0 ? (uint8_t)HF_OK : (uint8_t)HF_E_RANGE;
+    return length == 0 ? (uint8_t)HF_OK : (uint8_t)HF_E_RANGE;
 }
 
 HF_HANDLER(hf_do_abort)
 {
-    (void)w;
-    if (hf_reader_left(r) != 0) {
-        return HF_E_FORMAT;
-    }
     hf_txn_abort();
     return HF_OK;
 }

@@ -112,21 +112,20 @@ static uint32_t base_list(uint32_t count)
 
 HF_HANDLER(hf_do_rollback)
 {
-    struct hf_rollback_request q;
+    const struct hf_rollback_request *q = &request->rollback;
     struct hf_rollback_reply a;
     uint32_t list = hf_state.undo;
 
-    hf_get_rollback_request(r, &q);
-    if (hf_malformed(r) || q.base > 1) {
+    if (q->base > 1) {
         return HF_E_FORMAT;
     }
-    if (q.generation != hf_state.generation) {
+    if (q->generation != hf_state.generation) {
         return HF_E_GEN;
     }
     if (hf_txn_blocks()) {
         return HF_E_BUSY;
     }
-    if (q.base != 0) {
+    if (q->base != 0) {
         uint32_t bound = 0;
 
         /* New functions keep their hooks: old frames may still call them. */

@@ -139,50 +139,46 @@ def python_source(layout: Layout) -> str:
 
 # ----------------------------------------------------------------------------------------------- C
 
-_C_TYPE = {"u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t", "uv": "uint32_t"}
+_C_KIND = {"u8": "1", "u16": "2", "u32": "4", "u64": "44", "uv": "v"}
+"""What the device's ``hf_get`` and ``hf_put`` (codec.c) do with each word of a struct."""
 
 
 def _c_struct(name: str, doc: str, fields: list[Field]) -> str:
-    """A struct with its get and put functions.
+    """A struct of words, the description that the codec follows, and typed calls of it.
 
-    A list is counted in the struct; its records are taken or put one by one behind it, so a list
-    must be the last field or be followed by lists and scalars that the caller handles in order:
-    the functions stop behind the first list's count.
+    Requests are only taken, replies only put, records both. A list is counted in the struct; its records
+    are taken or put one by one behind it. Texts and bytes are taken or put behind it as well: the struct
+    ends at the first of either.
     """
     snake = _snake(name)
-    head: list[Field] = []
-    for entry in fields:
-        head.append(entry)
-        if entry[1].startswith("["):
-            break
-    out = [f"/* {doc} */", f"struct hf_{snake} {{"]
-    for field, kind, text in head:
+    words: list[str] = []
+    kinds = ""
+    more = name.endswith("Record")
+    for field, kind, text in fields:
         if kind.startswith("["):
-            out.append(f"    uint32_t {field}_count; /* {text}: {kind[1:-1]} records follow */")
-        elif kind in ("bytes", "str"):
-            out += [f"    const uint8_t *{field}; /* {text} */", f"    uint32_t {field}_len;"]
-        elif kind == "id20":
-            out.append(f"    const uint8_t *{field}; /* {text}; 20 bytes */")
-        else:
-            out.append(f"    {_C_TYPE[kind]} {field}; /* {text} */")
-    if not head:
-        out.append("    uint8_t none;")
-    out += ["};", ""]
-    for verb, const, cursor in (("get", "", "hf_reader"), ("put", "const ", "hf_writer")):
-        out.append(f"static inline void hf_{verb}_{snake}(struct {cursor} *c, {const}struct hf_{snake} *m)")
-        out.append("{")
-        for field, kind, _ in head:
-            deref = "&" if verb == "get" else ""
-            if kind.startswith("["):
-                out.append(f"    hf_{verb}_uv(c, {deref}m->{field}_count);")
-            elif kind in ("bytes", "str"):
-                out.append(f"    hf_{verb}_{kind}(c, {deref}m->{field}, {deref}m->{field}_len);")
-            else:
-                out.append(f"    hf_{verb}_{kind}(c, {deref}m->{field});")
-        if not head:
-            out.append("    (void)c;")
-            out.append("    m->none = 0;" if verb == "get" else "    (void)m;")
-        out += ["}", ""]
+            words.append(f"    uint32_t {field}_count; /* {text}: {kind[1:-1]} records follow */")
+            kinds += "v"
+        elif kind == "u64":
+            words.append(f"    uint32_t {field}[2]; /* {text}; low word first */")
+            kinds += _C_KIND[kind]
+        elif kind in _C_KIND:
+            words.append(f"    uint32_t {field}; /* {text} */")
+            kinds += _C_KIND[kind]
+        if kind not in _C_KIND:
+            more = True
+            break
+    macro = f"HF_{snake.upper()}"
+    out = [f"/* {doc} */", f'#define {macro} "{kinds}{"+" if more else ""}"']
+    if not words:
+        return "\n".join([*out, ""])
+    out += [f"struct hf_{snake} {{", *words, "};"]
+    out += [f'_Static_assert(sizeof(struct hf_{snake}) == 4 * {len(kinds)}, "only words");', ""]
+    if not name.endswith("Reply"):
+        out += [f"static inline bool hf_get_{snake}(struct hf_reader *c, struct hf_{snake} *m)", "{"]
+        out += [f"    return hf_get(c, {macro}, m);", "}", ""]
+    if not name.endswith("Request"):
+        out += [f"static inline void hf_put_{snake}(struct hf_writer *c, const struct hf_{snake} *m)", "{"]
+        out += [f"    hf_put(c, {macro}, m);", "}", ""]
     return "\n".join(out)
 
 
@@ -212,7 +208,12 @@ def c_source(layout: Layout) -> str:
     for message in layout["message"]:
         out.append(_c_struct(message["name"] + "Request", message["doc"], message["request"]))
         out.append(_c_struct(message["name"] + "Reply", f"Reply to {message['name']}.", message["reply"]))
-    out.append("#endif")
+    out += ["/* Any request's struct. */", "union hf_request {"]
+    for message in layout["message"]:
+        snake = _snake(message["name"])
+        if message["request"]:
+            out.append(f"    struct hf_{snake}_request {snake};")
+    out += ["};", "", "#endif"]
     return "\n".join(out) + "\n"
 
 

@@ -464,14 +464,8 @@ class HelloReply:
     """The request's."""
     flags: int = 0
     """Hello flags."""
-    board: str = ""
-    """Board name."""
-    monitor: str = ""
-    """Version of the bootloader, as in the package."""
     core: int = 0
     """SCB CPUID register (ARMv7-M ARM B3.2.3)."""
-    build_id: bytes = bytes(20)
-    """The application's GNU build ID; zeros: none."""
     boot_count: int = 0
     """Resets since power was applied, as far as RAM tells."""
     generation: int = 0
@@ -506,16 +500,19 @@ class HelloReply:
     """Bytes."""
     flash_page: int = 0
     """Bytes an erase takes."""
+    build_id: bytes = bytes(20)
+    """The application's GNU build ID; zeros: none."""
+    board: str = ""
+    """Board name."""
+    monitor: str = ""
+    """Version of the bootloader, as in the package."""
 
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
         w.u8(self.version)
         w.u32(self.nonce)
         w.u32(self.flags)
-        w.text(self.board)
-        w.text(self.monitor)
         w.u32(self.core)
-        w.id20(self.build_id)
         w.u32(self.boot_count)
         w.uv(self.generation)
         w.uv(self.chunk)
@@ -533,6 +530,9 @@ class HelloReply:
         w.u32(self.flash_base)
         w.uv(self.flash_size)
         w.uv(self.flash_page)
+        w.id20(self.build_id)
+        w.text(self.board)
+        w.text(self.monitor)
 
     @classmethod
     def unpack(cls, r: Reader) -> HelloReply:
@@ -541,10 +541,7 @@ class HelloReply:
             version=r.u8(),
             nonce=r.u32(),
             flags=r.u32(),
-            board=r.text(),
-            monitor=r.text(),
             core=r.u32(),
-            build_id=r.id20(),
             boot_count=r.u32(),
             generation=r.uv(),
             chunk=r.uv(),
@@ -562,6 +559,9 @@ class HelloReply:
             flash_base=r.u32(),
             flash_size=r.uv(),
             flash_page=r.uv(),
+            build_id=r.id20(),
+            board=r.text(),
+            monitor=r.text(),
         )
 
 
