@@ -1,4 +1,5 @@
 # make setup   what demo and tests need: Debian packages that are missing, and .venv with the command in .venv/bin
+#              (the demo alone needs fewer packages, and installs no more)
 # make demo    an emulated board runs the example; one line of it is edited and pushed while it runs
 # make test    lint, and all tests
 # make lint    ruff and mypy
@@ -10,9 +11,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-# command that has to be there: Debian package that brings it
-TOOLS := arm-none-eabi-gcc:gcc-arm-none-eabi qemu-system-arm:qemu-system-arm gcc:gcc cmake:cmake git:git
-MISSING := $(foreach tool,$(TOOLS),$(if $(shell command -v $(firstword $(subst :, ,$(tool)))),,$(lastword $(subst :, ,$(tool)))))
+# command that has to be there: Debian package that brings it; the demo needs less than the tests do
+TOOLS := arm-none-eabi-gcc:gcc-arm-none-eabi qemu-system-arm:qemu-system-arm
+TEST_TOOLS := gcc:gcc cmake:cmake git:git clang-19:clang-19
+missing = $(foreach tool,$(1),$(if $(shell command -v $(firstword $(subst :, ,$(tool)))),,$(lastword $(subst :, ,$(tool)))))
+MISSING := $(call missing,$(TOOLS))
 ifneq ($(shell command -v arm-none-eabi-gcc),)
 ifeq ($(wildcard $(shell arm-none-eabi-gcc -print-file-name=libc_nano.a)),)
 MISSING += libnewlib-arm-none-eabi
@@ -24,29 +27,32 @@ ifneq ($(shell $(PYTHON) -c 'import ensurepip, venv' 2>&1),)
 MISSING += python3-venv
 endif
 MISSING := $(strip $(MISSING))
+TEST_MISSING := $(strip $(MISSING) $(call missing,$(TEST_TOOLS)) $(if $(wildcard /usr/include/stdio.h),,libc6-dev))
 
-.PHONY: all setup demo test test-fast lint bench clean packages
+.PHONY: all setup demo demo-setup test test-fast lint bench clean packages test-packages
 all: setup
 
-ifeq ($(MISSING),)
-packages:
-else
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+define install
+@echo "installing: $(1)"
+$(SUDO) apt-get update -qq
+$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1)
+endef
 packages:
-	@echo "installing: $(MISSING)"
-	$(SUDO) apt-get update -qq
-	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(MISSING)
-endif
+	$(if $(MISSING),$(call install,$(MISSING)))
+test-packages:
+	$(if $(TEST_MISSING),$(call install,$(TEST_MISSING)))
 
-setup: packages $(VENV)/.stamp
+demo-setup: packages $(VENV)/.stamp
+setup: test-packages $(VENV)/.stamp
 
-$(VENV)/.stamp: pyproject.toml | packages
+$(VENV)/.stamp: pyproject.toml | $(if $(filter demo demo-setup,$(MAKECMDGOALS)),packages,test-packages)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hotflash needs Python 3.11 or newer; say which: make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	touch $@
 
-demo: setup
+demo: demo-setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/demo.py
 
 test: setup lint
