@@ -89,6 +89,8 @@ class _Line:
         self._frame = bytearray()
         self._at_start = True
         self._free = 0.0
+        self.frames = 0
+        self.lost = 0
         self._plain = model == LineModel(baud=model.baud, latency=model.latency)
 
     def carry(self, data: bytes) -> list[tuple[float, bytes]]:
@@ -118,7 +120,9 @@ class _Line:
             value = byte
             if byte and self._at_start:
                 self._at_start = False
+                self.frames += 1
                 if self._lose.hit():
+                    self.lost += 1
                     value ^= 0xA5 if byte != 0xA5 else 0x5A
             if not byte:
                 self._at_start = True
@@ -159,6 +163,11 @@ class LossyTransport:
     def name(self) -> str:
         """The inner transport's."""
         return self._inner.name
+
+    @property
+    def losses(self) -> tuple[int, int]:
+        """Frames that ``frame_loss`` took so far in both directions, and frames of lines that damage at all."""
+        return self._tx.lost + self._rx.lost, self._tx.frames + self._rx.frames
 
     def read(self, timeout: float | None) -> bytes:
         """See :meth:`hotflash.transport.Transport.read`. One reader at a time."""
