@@ -141,7 +141,9 @@ def calls(*, quick: bool = False) -> list[Row]:
         at_most(topic, "plain ELF, on top", round(plain - release, 2), 4, "instructions", f"{nops} nops"),
         at_most(topic, "hooked and idle, on top", round(idle - release, 2), 2, "instructions", "mov.w, ldr.w pc"),
         at_most(topic, "hooked and patched, on top", round(patched - release, 2), 2, "instructions", "runs in a slot"),
-        at_most(topic, "hooked with 6 nops, on top", round(six - release, 2), 3, "instructions", "movw, movt, ldr.w pc"),
+        at_most(
+            topic, "hooked with 6 nops, on top", round(six - release, 2), 3, "instructions", "movw, movt, ldr.w pc"
+        ),
     ]
 
 

@@ -33,7 +33,14 @@ def test_verdicts() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(14555, "14,555 B"), (1.0219, "1.02 B"), (0.0334, "0.033 B"), (6094.91, "6,094.9 B"), (2.0, "2 B"), (-0.5, "-0.500 B")],
+    [
+        (14555, "14,555 B"),
+        (1.0219, "1.02 B"),
+        (0.0334, "0.033 B"),
+        (6094.91, "6,094.9 B"),
+        (2.0, "2 B"),
+        (-0.5, "-0.500 B"),
+    ],
 )
 def test_numbers(value: float, text: str) -> None:
     assert _fields(render([Row("a", "b", value, "B")]))[2][2] == text
