@@ -48,7 +48,7 @@ static uint32_t allocate(const struct hf_slot_request_record *q, struct shortage
         .ident = q->ident,
         .hash = {q->hash[0], q->hash[1]},
     };
-    uint32_t address = 0, block, largest;
+    uint32_t address = 0, block;
 
     if (kind == HF_SLOT_VAR) {
         address = hf_data_alloc(q->length, q->align);
@@ -70,7 +70,7 @@ static uint32_t allocate(const struct hf_slot_request_record *q, struct shortage
     }
     block = hf_heap_alloc(&as, q->deps_count);
     if (block == 0) {
-        *shortage = (struct shortage){"code heap", q->length, hf_heap_space(&largest)};
+        *shortage = (struct shortage){"code heap", q->length, hf_heap_space()};
         return 0;
     }
     if (kind == HF_SLOT_VAR) {
@@ -89,11 +89,11 @@ static bool allocate_all(struct hf_reader r, const struct hf_begin_request *q, s
 {
     const struct hf_block as = {
         .kind = HF_SLOT_LIST, .flags = HF_SLOTF_OPEN, .length = q->pairs * (uint32_t)sizeof(struct hf_pair)};
-    uint32_t list, largest;
+    uint32_t list;
 
     list = q->pairs <= hf_map.heap_size / sizeof(struct hf_pair) ? hf_heap_alloc(&as, q->slots_count) : 0;
     if (list == 0) {
-        *shortage = (struct shortage){"code heap", q->pairs * (uint32_t)sizeof(struct hf_pair), hf_heap_space(&largest)};
+        *shortage = (struct shortage){"code heap", q->pairs * (uint32_t)sizeof(struct hf_pair), hf_heap_space()};
         return false;
     }
     hf_state.txn = list;

@@ -19,15 +19,16 @@ static const struct hf_image_header *find_header(void)
 static uint32_t image_crc(const struct hf_image_header *h)
 {
     const uint8_t *base = hf_ptr(h->base);
-    uint32_t crc_at = h->self - h->base + (uint32_t)offsetof(struct hf_image_header, crc);
-    uint32_t mark_at = h->self - h->base + (uint32_t)offsetof(struct hf_image_header, mark);
-    uint32_t crc = hf_crc_update(HF_CRC_INIT, base, crc_at);
+    struct hf_image_header erased = *h; /* as it was when the host took the CRC */
+    uint32_t before = h->self - h->base, after = before + (uint32_t)sizeof *h, crc;
 
-    crc = hf_crc_erased(crc, sizeof h->crc);
-    crc = hf_crc_update(crc, base + crc_at + sizeof h->crc, mark_at - crc_at - (uint32_t)sizeof h->crc);
-    crc = hf_crc_erased(crc, sizeof h->mark);
-    mark_at += (uint32_t)sizeof h->mark;
-    return ~hf_crc_update(crc, base + mark_at, h->length - mark_at);
+    erased.crc = 0xFFFFFFFFu;
+    for (uint32_t i = 0; i < sizeof h->mark / 4u; i++) {
+        erased.mark[i] = 0xFFFFFFFFu;
+    }
+    crc = hf_crc_update(HF_CRC_INIT, base, before);
+    crc = hf_crc_update(crc, (const uint8_t *)&erased, sizeof erased);
+    return ~hf_crc_update(crc, base + after, h->length - after);
 }
 
 static bool vectors_sane(const struct hf_image_header *h)
@@ -99,8 +100,7 @@ static bool asked_to_stay(void)
 {
     bool stay = hf_persist.stay == HF_PERSIST_STAY;
 
-    hf_persist.stay = 0;
-    hf_persist.check = ~(hf_persist.magic ^ hf_persist.boot_count ^ hf_persist.stay);
+    hf_persist_set(hf_persist.boot_count, 0);
     return stay;
 }
 

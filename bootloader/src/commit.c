@@ -16,16 +16,6 @@ static bool seal_fits(uint32_t crc, const uint8_t *rest, uint32_t length)
     return crc == ~hf_crc_update(value, rest, length);
 }
 
-static bool owned_by_stub(uint32_t hook)
-{
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
-        if (hf_block(b)->kind == HF_SLOT_STUB && hf_block(b)->hook == hook + 1u) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The value that a pair's hook gets; 0: the pair is out of range. Binds the slot to its hook. */
 static uint32_t pair_value(const struct hf_pair_record *p)
 {
@@ -33,7 +23,7 @@ static uint32_t pair_value(const struct hf_pair_record *p)
     uint32_t block;
 
     if (p->hook >= hf_state.hook_capacity || p->target > hf_txn_slots() ||
-        (p->hook >= hf_state.hook_count && !owned_by_stub(p->hook))) {
+        (p->hook >= hf_state.hook_count && hf_hook_stub(p->hook) == 0)) {
         return 0;
     }
     if (p->target == 0) {
@@ -50,14 +40,16 @@ static uint32_t pair_value(const struct hf_pair_record *p)
     return (hf_payload(block) + p->skip) | 1u;
 }
 
-static bool listed(uint32_t list, uint32_t count, uint32_t address)
+/* Appends to the list of `*count` pairs; false: the address is there already. */
+static bool append(uint32_t list, uint32_t *count, uint32_t address, uint32_t value)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        if (hf_word(hf_payload(list) + i * (uint32_t)sizeof(struct hf_pair)) == address) {
-            return true;
+    for (uint32_t i = 0; i < *count; i++) {
+        if (hf_list_pairs(list)[i].address == address) {
+            return false;
         }
     }
-    return false;
+    hf_list_set(list, (*count)++, address, value);
+    return true;
 }
 
 static bool word_allowed(uint32_t address)
@@ -70,7 +62,7 @@ static bool word_allowed(uint32_t address)
 /* Fills the list from the request. Returns a status; `count` is the number of pairs. */
 static uint8_t fill_list(struct hf_reader *r, uint32_t pairs, uint32_t *count, struct hf_reader *ranges)
 {
-    uint32_t list = hf_state.txn, n = 0, words, more;
+    uint32_t list = hf_state.txn, words, more;
 
     if (pairs > hf_state.txn_pairs) {
         return HF_E_RANGE;
@@ -79,27 +71,28 @@ static uint8_t fill_list(struct hf_reader *r, uint32_t pairs, uint32_t *count, s
         struct hf_pair_record p;
         uint32_t value;
 
-        (void)hf_get_pair_record(r, &p);
-        value = r->bad ? 0 : pair_value(&p);
-        if (value == 0 || listed(list, n, hf_hook_address(p.hook))) {
-            return r->bad ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_E_RANGE;
+        if (!hf_get_pair_record(r, &p)) {
+            return HF_E_FORMAT;
         }
-        hf_list_set(list, n++, hf_hook_address(p.hook), value);
+        value = pair_value(&p);
+        if (value == 0 || !append(list, count, hf_hook_address(p.hook), value)) {
+            return HF_E_RANGE;
+        }
     }
     words = hf_get_uv(r);
-    if (r->bad || words > hf_state.txn_pairs - n) {
-        return r->bad ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_E_RANGE;
+    if (words > hf_state.txn_pairs - pairs) {
+        return HF_E_RANGE;
     }
     for (uint32_t i = 0; i < words; i++) {
         struct hf_word_record v;
 
-        (void)hf_get_word_record(r, &v);
-        if (r->bad || !word_allowed(v.address) || listed(list, n, v.address)) {
-            return r->bad ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_E_RANGE;
+        if (!hf_get_word_record(r, &v)) {
+            return HF_E_FORMAT;
         }
-        hf_list_set(list, n++, v.address, v.value);
+        if (!word_allowed(v.address) || !append(list, count, v.address, v.value)) {
+            return HF_E_RANGE;
+        }
     }
-    *count = n;
     *ranges = *r;
     more = hf_get_uv(r);
     for (uint32_t i = 0; i < more && !r->bad; i++) {
@@ -125,9 +118,7 @@ static bool replaced(const struct search *s, uint32_t code)
     uint32_t block = hf_heap_find(code), count;
 
     for (uint32_t i = 0; block != 0 && i < s->pairs; i++) {
-        struct hf_pair pair = hf_list_pair(hf_state.txn, i);
-
-        if (hf_block(block)->hook != 0 && hf_hook_address(hf_block(block)->hook - 1u) == pair.address) {
+        if (hf_block(block)->hook == hf_hook_index(hf_list_pairs(hf_state.txn)[i].address) + 1u) {
             return true; /* any version of the function, not only the last */
         }
     }
@@ -160,11 +151,11 @@ static uint32_t bind_new(uint32_t list, uint32_t count)
     uint32_t kept = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        struct hf_pair pair = hf_list_pair(list, i);
-        uint32_t hook = (pair.address - hf_map.hook_base) / 4u;
+        const struct hf_pair pair = hf_list_pairs(list)[i];
+        uint32_t hook = hf_hook_index(pair.address);
 
-        if (hf_within(pair.address, 4, hf_map.hook_base, 4u * hf_state.hook_capacity) &&
-            hook >= hf_state.hook_count && hf_hook_value(hook) == hf_map.spare_trap && pair.value != hf_map.spare_trap) {
+        if (hook >= hf_state.hook_count && hook < hf_state.hook_capacity && !hf_hook_bound(hook) &&
+            pair.value != hf_map.spare_trap) {
             hf_hook_set(hook, pair.value);
             hf_heap_ref(hf_heap_find(pair.value), 1);
         } else {

@@ -6,25 +6,12 @@ static const uint32_t table[16] = {
     0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu, 0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu,
 };
 
-static uint32_t step(uint32_t crc, uint32_t byte)
-{
-    crc ^= byte;
-    crc = crc >> 4 ^ table[crc & 15u];
-    return crc >> 4 ^ table[crc & 15u];
-}
-
 uint32_t hf_crc_update(uint32_t crc, const uint8_t *data, uint32_t length)
 {
     for (uint32_t i = 0; i < length; i++) {
-        crc = step(crc, data[i]);
-    }
-    return crc;
-}
-
-uint32_t hf_crc_erased(uint32_t crc, uint32_t length)
-{
-    for (uint32_t i = 0; i < length; i++) {
-        crc = step(crc, 0xFFu);
+        crc ^= data[i];
+        crc = crc >> 4 ^ table[crc & 15u];
+        crc = crc >> 4 ^ table[crc & 15u];
     }
     return crc;
 }

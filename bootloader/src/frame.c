@@ -6,7 +6,7 @@
  * belongs to the handler while its length is 0 and to the transmit interrupt otherwise. */
 #include "hf_state.h"
 
-static struct {
+static struct rx {
     volatile uint32_t head, tail; /* of the ring; free-running */
     volatile uint32_t lost;       /* bytes */
     uint32_t length;              /* of the frame being decoded */
@@ -15,7 +15,7 @@ static struct {
     bool bad;
 } rx;
 
-static struct {
+static struct tx {
     volatile uint32_t length[2]; /* 0: free */
     volatile uint32_t sent;      /* of the current one */
     volatile uint8_t current;
@@ -29,21 +29,8 @@ static volatile bool work;
 
 void hf_frame_init(void)
 {
-    rx.head = 0;
-    rx.tail = 0;
-    rx.lost = 0;
-    rx.length = 0;
-    rx.left = 0;
-    rx.code = 0;
-    rx.bad = false;
-    tx.length[0] = 0;
-    tx.length[1] = 0;
-    tx.sent = 0;
-    tx.current = 0;
-    tx.busy = false;
-    tx.building = 0;
-    tx.fault_length = 0;
-    tx.fault_sent = 0;
+    rx = (struct rx){0};
+    tx = (struct tx){0};
     work = false;
 }
 

@@ -98,25 +98,18 @@ static bool sane(uint32_t block)
     return b->kind <= HF_SLOT_LIST && least != 0 && least <= b->size && b->hook <= hf_state.hook_capacity;
 }
 
-static uint32_t checked(uint32_t block)
+uint32_t hf_heap_next(uint32_t block)
 {
-    if (!sane(block)) {
+    uint32_t next = block == 0 ? hf_map.heap_base : block_end(block);
+
+    if (next >= heap_end()) {
+        return 0;
+    }
+    if (!sane(next)) {
         hf_state_lose();
         return 0;
     }
-    return block;
-}
-
-uint32_t hf_heap_first(void)
-{
-    return checked(hf_map.heap_base);
-}
-
-uint32_t hf_heap_next(uint32_t block)
-{
-    uint32_t next = block_end(block);
-
-    return next < heap_end() ? checked(next) : 0;
+    return next;
 }
 
 uint32_t hf_block_bytes(uint32_t block, uint32_t *length)
@@ -138,7 +131,7 @@ uint32_t hf_heap_find(uint32_t address)
     if (!data && address - hf_map.heap_base >= hf_map.heap_size) {
         return 0;
     }
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+    HF_FOR_BLOCKS (b) {
         if (!data && address < block_end(b)) {
             return hf_block(b)->kind != HF_SLOT_FREE && address >= hf_payload(b) ? b : 0;
         }
@@ -156,7 +149,7 @@ uint32_t hf_heap_find(uint32_t address)
 
 bool hf_heap_is_block(uint32_t block)
 {
-    for (uint32_t b = hf_heap_first(); b != 0 && b <= block; b = hf_heap_next(b)) {
+    HF_FOR_BLOCKS (b) {
         if (b == block) {
             return hf_block(b)->kind != HF_SLOT_FREE;
         }
@@ -171,7 +164,7 @@ uint32_t hf_heap_alloc(const struct hf_block *as, uint32_t deps)
     if (size == 0) {
         return 0;
     }
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+    HF_FOR_BLOCKS (b) {
         uint32_t there = hf_block(b)->size;
         struct hf_block header = *as;
 
@@ -198,7 +191,7 @@ void hf_heap_ref(uint32_t block, int delta)
     struct hf_block header = *hf_block(block);
 
     header.refs = (uint16_t)(header.refs + delta);
-    masked(hf_arch_heap_write(block + 28u, &header.hook, 4));
+    hf_heap_update(block, &header);
 }
 
 void hf_heap_flag(uint32_t block, uint8_t set, uint8_t clear)
@@ -208,7 +201,7 @@ void hf_heap_flag(uint32_t block, uint8_t set, uint8_t clear)
 
     if (flags != header.flags) {
         header.flags = flags;
-        masked(hf_arch_heap_write(block + 4u, &header.kind, 4));
+        hf_heap_update(block, &header);
     }
 }
 
@@ -240,7 +233,7 @@ bool hf_heap_sound(void)
 {
     bool sound = true;
 
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+    HF_FOR_BLOCKS (b) {
         for (uint32_t i = 0; hf_block(b)->kind != HF_SLOT_FREE && i < hf_block(b)->deps; i++) {
             uint32_t dep = hf_heap_dep(b, i);
 
@@ -256,17 +249,17 @@ bool hf_heap_sound(void)
 /* Makes one block of free neighbours. */
 static void merge(void)
 {
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
-        uint32_t next;
+    uint32_t before = 0; /* the free block right before; 0: there is none */
 
+    HF_FOR_BLOCKS (b) {
         if (hf_block(b)->kind != HF_SLOT_FREE) {
-            continue;
-        }
-        next = hf_heap_next(b);
-        while (next != 0 && hf_block(next)->kind == HF_SLOT_FREE) {
-            put_free(b, hf_block(b)->size + hf_block(next)->size);
-            fill(next, hf_payload(next));
-            next = hf_heap_next(b);
+            before = 0;
+        } else if (before == 0) {
+            before = b;
+        } else {
+            put_free(before, hf_block(before)->size + hf_block(b)->size);
+            fill(b, hf_payload(b));
+            b = before;
         }
     }
 }
@@ -302,18 +295,12 @@ void hf_heap_free(uint32_t block)
     merge();
 }
 
-uint32_t hf_heap_space(uint32_t *largest)
+uint32_t hf_heap_space(void)
 {
     uint32_t space = 0;
 
-    *largest = 0;
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
-        uint32_t size = hf_block(b)->size;
-
-        if (hf_block(b)->kind == HF_SLOT_FREE) {
-            space += size;
-            *largest = size > *largest ? size : *largest;
-        }
+    HF_FOR_BLOCKS (b) {
+        space += hf_block(b)->kind == HF_SLOT_FREE ? hf_block(b)->size : 0;
     }
     return space;
 }
@@ -327,7 +314,7 @@ uint32_t hf_data_alloc(uint32_t length, uint32_t align)
     /* Each round moves behind a variable that is in the way, so there are no more rounds than those. */
     while (moved && hf_within(at, length, hf_map.data_base, hf_map.data_size)) {
         moved = false;
-        for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+        HF_FOR_BLOCKS (b) {
             uint32_t taken, base;
 
             if (hf_block(b)->kind != HF_SLOT_VAR) {
@@ -347,7 +334,7 @@ uint32_t hf_data_space(void)
 {
     uint32_t space = hf_map.data_size;
 
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+    HF_FOR_BLOCKS (b) {
         if (hf_block(b)->kind == HF_SLOT_VAR) {
             uint32_t length;
 

@@ -71,11 +71,11 @@ extern struct hf_state hf_state;
 void hf_state_seal(void);
 bool hf_state_sound(void);
 void hf_state_lose(void);
+void hf_persist_set(uint32_t boot_count, uint32_t stay);
 
 /* crc.c: CRC-32 (SPEC, Frames). Start with HF_CRC_INIT, end with ~. */
 #define HF_CRC_INIT 0xFFFFFFFFu
 uint32_t hf_crc_update(uint32_t crc, const uint8_t *data, uint32_t length);
-uint32_t hf_crc_erased(uint32_t crc, uint32_t length); /* as if `length` bytes of 0xFF */
 
 /* frame.c */
 void hf_frame_init(void);
@@ -141,8 +141,8 @@ static inline uint32_t hf_payload(uint32_t block)
 uint32_t hf_block_bytes(uint32_t block, uint32_t *length);
 
 void hf_heap_init(void);
-uint32_t hf_heap_first(void); /* 0: the list's end, or its links do not make sense (state lost) */
-uint32_t hf_heap_next(uint32_t block);
+uint32_t hf_heap_next(uint32_t block); /* of 0: the first; 0: the end, or the links make no sense (state lost) */
+#define HF_FOR_BLOCKS(b) for (uint32_t b = 0; (b = hf_heap_next(b)) != 0;) /* set to 0 in the body: starts again */
 uint32_t hf_heap_find(uint32_t address); /* block in use whose bytes hold it; 0: none */
 /* Whether all headers and links make sense; else the state is lost. Asked before each request that
  * follows them, for nothing but the application's good manners protects the heap without an MPU. */
@@ -159,7 +159,7 @@ void hf_heap_ref(uint32_t block, int delta);
 void hf_heap_flag(uint32_t block, uint8_t set, uint8_t clear);
 uint32_t hf_heap_dep(uint32_t block, uint32_t i); /* block; 0: none */
 void hf_heap_set_dep(uint32_t block, uint32_t i, uint32_t dep);
-uint32_t hf_heap_space(uint32_t *largest); /* bytes in free blocks */
+uint32_t hf_heap_space(void); /* bytes in free blocks */
 uint32_t hf_data_alloc(uint32_t length, uint32_t align); /* 0: does not fit */
 uint32_t hf_data_space(void);
 static inline uint32_t hf_handle(uint32_t block)
@@ -173,14 +173,17 @@ uint32_t hf_hook_address(uint32_t hook);
 uint32_t hf_hook_value(uint32_t hook);
 uint32_t hf_hook_initial(uint32_t hook);
 void hf_hook_set(uint32_t hook, uint32_t value);
+uint32_t hf_hook_index(uint32_t address); /* the reverse of hf_hook_address(); hook_capacity or more: not a hook */
+uint32_t hf_hook_stub(uint32_t hook); /* the STUB that owns it; 0: none */
 uint32_t hf_hook_spare(void); /* a hook that no STUB owns; capacity: none */
-uint32_t hf_hooks_bound(void);
+bool hf_hook_bound(uint32_t hook); /* has another value than its initial one */
+uint32_t hf_hooks_bound(uint32_t end); /* of those below `end` */
 bool hf_hook_runs(uint32_t block); /* whether the block's hook leads into it */
 uint32_t hf_stub_target(uint32_t block); /* slot that a STUB's hook leads to; 0: none */
 
 /* undo.c: LIST slots */
 uint32_t hf_list_count(uint32_t list);
-struct hf_pair hf_list_pair(uint32_t list, uint32_t i);
+const struct hf_pair *hf_list_pairs(uint32_t list);
 void hf_list_set(uint32_t list, uint32_t i, uint32_t address, uint32_t value);
 void hf_list_ref(uint32_t list, bool hooks, bool words, int delta);
 bool hf_list_holds(uint32_t list, uint32_t block);
@@ -234,15 +237,9 @@ void hf_put_text(struct hf_writer *w, const char *text); /* the rest of a messag
 void hf_put_str(struct hf_writer *w, const char *text); /* with its length before it */
 void hf_put_dec(struct hf_writer *w, uint32_t value);
 
-static inline bool hf_within(uint32_t address, uint32_t length, uint32_t base, uint32_t size)
-{
-    return address >= base && length <= size && address - base <= size - length;
-}
-
-static inline bool hf_overlaps(uint32_t address, uint32_t length, uint32_t base, uint32_t size)
-{
-    return length != 0 && size != 0 && (address - base < size || base - address < length);
-}
+/* range.c */
+bool hf_within(uint32_t address, uint32_t length, uint32_t base, uint32_t size);
+bool hf_overlaps(uint32_t address, uint32_t length, uint32_t base, uint32_t size);
 
 static inline uint32_t hf_word(uint32_t address)
 {

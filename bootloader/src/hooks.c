@@ -6,6 +6,11 @@ uint32_t hf_hook_address(uint32_t hook)
     return hf_map.hook_base + 4u * hook;
 }
 
+uint32_t hf_hook_index(uint32_t address)
+{
+    return (address - hf_map.hook_base) / 4u;
+}
+
 uint32_t hf_hook_value(uint32_t hook)
 {
     return hf_word(hf_hook_address(hook));
@@ -28,29 +33,37 @@ void hf_hooks_init(void)
     }
 }
 
+uint32_t hf_hook_stub(uint32_t hook)
+{
+    HF_FOR_BLOCKS (b) {
+        if (hf_block(b)->kind == HF_SLOT_STUB && hf_block(b)->hook == hook + 1u) {
+            return b;
+        }
+    }
+    return 0;
+}
+
 uint32_t hf_hook_spare(void)
 {
     uint32_t hook = hf_state.hook_count;
-    bool moved = true;
 
-    while (moved && hook < hf_state.hook_capacity) {
-        moved = false;
-        for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
-            if (hf_block(b)->kind == HF_SLOT_STUB && hf_block(b)->hook == hook + 1u) {
-                hook++;
-                moved = true;
-            }
-        }
+    while (hook < hf_state.hook_capacity && hf_hook_stub(hook) != 0) {
+        hook++;
     }
     return hook;
 }
 
-uint32_t hf_hooks_bound(void)
+bool hf_hook_bound(uint32_t hook)
+{
+    return hf_hook_value(hook) != hf_hook_initial(hook);
+}
+
+uint32_t hf_hooks_bound(uint32_t end)
 {
     uint32_t bound = 0;
 
-    for (uint32_t i = 0; i < hf_state.hook_capacity; i++) {
-        bound += hf_hook_value(i) != hf_hook_initial(i);
+    for (uint32_t i = 0; i < end; i++) {
+        bound += hf_hook_bound(i);
     }
     return bound;
 }
@@ -77,14 +90,14 @@ HF_HANDLER(hf_do_hooks)
     /* The page is counted before it is written: its head has variable lengths. */
     room = (hf_map.chunk - 16u) / 9u;
     for (i = q->first; i < hf_state.hook_capacity && a.hooks_count < room; i++) {
-        a.hooks_count += hf_hook_value(i) != hf_hook_initial(i);
+        a.hooks_count += hf_hook_bound(i);
     }
     a.next = i < hf_state.hook_capacity ? i : 0;
     hf_put_hooks_reply(w, &a);
     for (uint32_t h = q->first; h < i; h++) {
         struct hf_hook_value_record v = {h, hf_hook_value(h)};
 
-        if (v.value != hf_hook_initial(h)) {
+        if (hf_hook_bound(h)) {
             hf_put_hook_value_record(w, &v);
         }
     }

@@ -5,7 +5,7 @@
  * that they run in, so the last one to finish publishes what all of them reserved. */
 #include "hf_state.h"
 
-static struct {
+static struct ring {
     volatile uint32_t reserved; /* free-running: end of what writers have taken */
     volatile uint32_t ready;    /* end of what the handler may read */
     volatile uint32_t tail;     /* what it has read */
@@ -18,14 +18,7 @@ static struct {
 
 void hf_log_init(void)
 {
-    ring.reserved = 0;
-    ring.ready = 0;
-    ring.tail = 0;
-    ring.dropped = 0;
-    ring.writers = 0;
-    ring.last = '\n';
-    ring.skip = false;
-    ring.torn = false;
+    ring = (struct ring){.last = '\n'};
 }
 
 static uint32_t lines(const char *text, uint32_t length)

@@ -39,7 +39,6 @@ HF_HANDLER(hf_do_hello)
 {
     const struct hf_hello_request *q = &request->hello;
     struct hf_hello_reply a = {0};
-    uint32_t largest;
 
     if (q->min_version <= HF_WIRE_VERSION && q->max_version >= HF_WIRE_VERSION) {
         a.version = HF_WIRE_VERSION;
@@ -69,7 +68,7 @@ HF_HANDLER(hf_do_hello)
         a.hook_capacity = hf_state.hook_capacity;
         a.hook_count = hf_state.hook_count;
         if ((hf_state.app & HF_HELLO_APP_RUNS) != 0) {
-            a.heap_free = hf_heap_space(&largest);
+            a.heap_free = hf_heap_space();
             a.data_free = hf_data_space();
         }
     }
@@ -103,7 +102,7 @@ HF_HANDLER(hf_do_status)
     }
     a.stack_free = (uint32_t)(word - hf_map.stack_low) * 4u;
     if (hf_state.lost == 0 && (hf_state.app & HF_HELLO_APP_RUNS) != 0) {
-        a.hooks_bound = hf_hooks_bound();
+        a.hooks_bound = hf_hooks_bound(hf_state.hook_capacity);
     }
     hf_put_status_reply(w, &a);
     return HF_OK;
@@ -259,8 +258,7 @@ void hf_monitor_run(void)
         }
     }
     if (hf_state.reset != 0 && hf_tx_idle()) {
-        hf_persist.stay = hf_state.reset == 2 ? HF_PERSIST_STAY : 0;
-        hf_persist.check = ~(hf_persist.magic ^ hf_persist.boot_count ^ hf_persist.stay);
+        hf_persist_set(hf_persist.boot_count, hf_state.reset == 2 ? HF_PERSIST_STAY : 0);
         hf_board.reset();
     }
     send_log();

@@ -33,7 +33,7 @@ static void mark_all(uint32_t word)
             hf_heap_flag(block, HF_BLOCKF_MARK, 0);
         }
     } else if (word - hf_map.data_base <= hf_map.data_size) {
-        for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+        HF_FOR_BLOCKS (b) {
             uint32_t length;
             uint32_t base = hf_block_bytes(b, &length);
 
@@ -63,7 +63,7 @@ static void scan(void (*mark)(uint32_t))
 {
     struct hf_context context;
 
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+    HF_FOR_BLOCKS (b) {
         hf_heap_flag(b, 0, HF_SLOTF_FRAME | HF_BLOCKF_MARK);
     }
     hf_state.scan_words = HF_CONTEXT_REGS;
@@ -111,7 +111,7 @@ void hf_frames(bool (*hit)(void *user, uint32_t code, uint32_t word, uint32_t wh
 /* Adds `delta` to the count of every slot, for each reference that the tables hold. */
 static void count_references(int delta)
 {
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+    HF_FOR_BLOCKS (b) {
         for (uint32_t i = 0; i < hf_block(b)->deps; i++) {
             uint32_t dep = hf_heap_dep(b, i);
 
@@ -135,7 +135,7 @@ static void count_references(int delta)
 static void recount(void)
 {
     count_references(-1);
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+    HF_FOR_BLOCKS (b) {
         uint16_t refs = hf_block(b)->refs;
 
         if (refs != 0 && hf_block(b)->kind != HF_SLOT_FREE) {
@@ -150,19 +150,13 @@ static void recount(void)
  * nothing; each pass but the last frees one slot. */
 static void sweep_code(void)
 {
-    uint32_t block;
-
-    do {
-        block = hf_heap_first();
-        while (block != 0 && (hf_block(block)->kind != HF_SLOT_CODE || hf_block(block)->refs != 0 ||
-                              (hf_block(block)->flags & HF_SLOTF_FRAME) != 0)) {
-            block = hf_heap_next(block);
+    HF_FOR_BLOCKS (b) {
+        if (hf_block(b)->kind == HF_SLOT_CODE && hf_block(b)->refs == 0 && (hf_block(b)->flags & HF_SLOTF_FRAME) == 0) {
+            hf_heap_release(b);
+            hf_heap_free(b);
+            b = 0;
         }
-        if (block != 0) {
-            hf_heap_release(block);
-            hf_heap_free(block);
-        }
-    } while (block != 0);
+    }
 }
 
 void hf_reap(void)
@@ -204,7 +198,7 @@ static void mark_uses(void)
 
     do {
         more = false;
-        for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+        HF_FOR_BLOCKS (b) {
             if ((hf_block(b)->flags & HF_BLOCKF_MARK) == 0) {
                 continue;
             }
@@ -216,12 +210,9 @@ static void mark_uses(void)
     } while (more);
 }
 
-static uint32_t next_unmarked(uint32_t block)
+static bool goes(uint32_t block)
 {
-    while (block != 0 && (hf_block(block)->kind == HF_SLOT_FREE || (hf_block(block)->flags & HF_BLOCKF_MARK) != 0)) {
-        block = hf_heap_next(block);
-    }
-    return block;
+    return hf_block(block)->kind != HF_SLOT_FREE && (hf_block(block)->flags & HF_BLOCKF_MARK) == 0;
 }
 
 /* Counts cannot see that a new function that calls itself is used by nobody else, so this goes by
@@ -234,19 +225,24 @@ uint32_t hf_collect(uint32_t *bytes, uint32_t *stall_us)
     *bytes = 0;
     scan(mark_all);
     recount();
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+    HF_FOR_BLOCKS (b) {
         if (hf_block(b)->kind != HF_SLOT_FREE && is_root(b)) {
             (void)mark(b);
         }
     }
     mark_uses();
-    for (uint32_t b = next_unmarked(hf_heap_first()); b != 0; b = next_unmarked(hf_heap_next(b))) {
-        hf_heap_release(b);
+    HF_FOR_BLOCKS (b) {
+        if (goes(b)) {
+            hf_heap_release(b);
+        }
     }
-    for (uint32_t b = next_unmarked(hf_heap_first()); b != 0; b = next_unmarked(hf_heap_first())) {
-        freed++;
-        *bytes += hf_block(b)->size;
-        hf_heap_free(b);
+    HF_FOR_BLOCKS (b) {
+        if (goes(b)) {
+            freed++;
+            *bytes += hf_block(b)->size;
+            hf_heap_free(b);
+            b = 0; /* it may be part of its neighbour now */
+        }
     }
     *stall_us = hf_board.micros() - started;
     hf_arch_unmask(state);

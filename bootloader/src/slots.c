@@ -32,7 +32,7 @@ HF_HANDLER(hf_do_slots)
     uint32_t first = 0;
 
     hf_reap();
-    for (uint32_t b = hf_heap_first(); b != 0; b = hf_heap_next(b)) {
+    HF_FOR_BLOCKS (b) {
         if (hf_block(b)->kind == HF_SLOT_FREE || hf_handle(b) < q->after) {
             continue;
         }

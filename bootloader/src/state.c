@@ -44,21 +44,25 @@ void hf_state_lose(void)
     hf_state.cache_age = HF_CACHE_AGE;
 }
 
+static uint32_t persist_check(void)
+{
+    return ~(hf_persist.magic ^ hf_persist.boot_count ^ hf_persist.stay);
+}
+
+void hf_persist_set(uint32_t boot_count, uint32_t stay)
+{
+    hf_persist.magic = HF_PERSIST_MAGIC;
+    hf_persist.boot_count = boot_count;
+    hf_persist.stay = stay;
+    hf_persist.check = persist_check();
+}
+
 void hf_monitor_init(void)
 {
-    static const struct hf_state zero;
-    struct hf_persist *p = &hf_persist;
+    bool kept = hf_persist.magic == HF_PERSIST_MAGIC && hf_persist.check == persist_check();
 
-    hf_state = zero;
-    hf_state.cache_age = HF_CACHE_AGE;
-    if (p->magic != HF_PERSIST_MAGIC || p->check != ~(p->magic ^ p->boot_count ^ p->stay)) {
-        p->magic = HF_PERSIST_MAGIC;
-        p->boot_count = 0;
-        p->stay = 0;
-    } else {
-        p->boot_count++;
-    }
-    p->check = ~(p->magic ^ p->boot_count ^ p->stay);
+    hf_state = (struct hf_state){.cache_age = HF_CACHE_AGE};
+    hf_persist_set(kept ? hf_persist.boot_count + 1u : 0, kept ? hf_persist.stay : 0);
     hf_frame_init();
     hf_log_init();
     hf_state_seal();

@@ -7,41 +7,27 @@ uint32_t hf_list_count(uint32_t list)
     return hf_block(list)->length / sizeof(struct hf_pair);
 }
 
-static uint32_t pair_at(uint32_t list, uint32_t i)
+const struct hf_pair *hf_list_pairs(uint32_t list)
 {
-    return hf_payload(list) + i * (uint32_t)sizeof(struct hf_pair);
-}
-
-struct hf_pair hf_list_pair(uint32_t list, uint32_t i)
-{
-    struct hf_pair pair = {hf_word(pair_at(list, i)), hf_word(pair_at(list, i) + 4u)};
-
-    return pair;
+    return hf_ptr(hf_payload(list));
 }
 
 void hf_list_set(uint32_t list, uint32_t i, uint32_t address, uint32_t value)
 {
     const struct hf_pair pair = {address, value};
 
-    hf_heap_store(pair_at(list, i), &pair, sizeof pair);
-}
-
-static bool is_hook(uint32_t address)
-{
-    return hf_within(address, 4, hf_map.hook_base, 4u * hf_state.hook_capacity);
+    hf_heap_store(hf_payload(list) + i * (uint32_t)sizeof pair, &pair, sizeof pair);
 }
 
 void hf_list_ref(uint32_t list, bool hooks, bool words, int delta)
 {
-    for (uint32_t i = 0; i < hf_list_count(list); i++) {
-        struct hf_pair pair = hf_list_pair(list, i);
-        uint32_t block;
+    const struct hf_pair *pair = hf_list_pairs(list);
 
-        if (is_hook(pair.address) ? !hooks : !words) {
-            continue;
-        }
-        block = hf_heap_find(pair.value);
-        if (block != 0) {
+    for (uint32_t n = hf_list_count(list); n > 0; n--, pair++) {
+        bool is_hook = hf_hook_index(pair->address) < hf_state.hook_capacity;
+        uint32_t block = hf_heap_find(pair->value);
+
+        if ((is_hook ? hooks : words) && block != 0) {
             hf_heap_ref(block, delta);
         }
     }
@@ -53,7 +39,7 @@ bool hf_list_holds(uint32_t list, uint32_t block)
         return false;
     }
     for (uint32_t i = 0; i < hf_list_count(list); i++) {
-        if (hf_heap_find(hf_list_pair(list, i).value) == block) {
+        if (hf_heap_find(hf_list_pairs(list)[i].value) == block) {
             return true;
         }
     }
@@ -103,7 +89,7 @@ static uint32_t base_list(uint32_t count)
         list = hf_heap_alloc(&as, 0);
     }
     for (uint32_t i = 0, n = 0; list != 0 && i < hf_state.hook_count; i++) {
-        if (hf_hook_value(i) != hf_hook_initial(i)) {
+        if (hf_hook_bound(i)) {
             hf_list_set(list, n++, hf_hook_address(i), hf_hook_initial(i));
         }
     }
@@ -126,12 +112,9 @@ HF_HANDLER(hf_do_rollback)
         return HF_E_BUSY;
     }
     if (q->base != 0) {
-        uint32_t bound = 0;
-
         /* New functions keep their hooks: old frames may still call them. */
-        for (uint32_t i = 0; i < hf_state.hook_count; i++) {
-            bound += hf_hook_value(i) != hf_hook_initial(i);
-        }
+        uint32_t bound = hf_hooks_bound(hf_state.hook_count);
+
         if (bound == 0) {
             return HF_E_NOUNDO;
         }
