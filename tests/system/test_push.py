@@ -206,9 +206,7 @@ def test_strings_and_libc_calls_in_new_code(dut: Any, project: Project) -> None:
 
 
 def test_safe_commit_names_who_is_in_the_way(dut: Any, project: Project) -> None:
-    project.edit(
-        "main.c", ("for (;;) {\n        turn();\n    }", "for (;;) {\n        turn();\n        turn();\n    }")
-    )
+    project.edit("main.c", ("for (;;) {\n        turn();\n", "for (;;) {\n        turn();\n        turn();\n"))
     done = dut.run("push", "--mode", "safe", "--deadline", "0.3", str(project.compile("main.c")))
     assert done.returncode == 5
     assert "main" in done.stderr

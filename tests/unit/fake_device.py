@@ -50,6 +50,7 @@ class FakeDevice:
     flags: int = int(HelloFlag.APP_VALID | HelloFlag.APP_HOT | HelloFlag.APP_RUNS)
     version: int = m.VERSION
     flash_page: int = 1024
+    heap_size: int = 65536
     busy_frames: int = 0
     """Safe commits that are still refused."""
     mute: set[int] = field(default_factory=set)
@@ -182,8 +183,8 @@ class FakeDevice:
             credits=self.credits,
             abi=0x10000,
             heap_base=HEAP,
-            heap_size=65536,
-            heap_free=65536,
+            heap_size=self.heap_size,
+            heap_free=self.heap_size,
             hook_base=RAM,
             hook_capacity=64,
             hook_count=60,
@@ -224,7 +225,7 @@ class FakeDevice:
         if request.generation != self.generation:
             raise Refusal(Status.E_GEN)
         size = sum(slot.length for slot in request.slots)
-        if size > 1 << 20:
+        if size > self.heap_size:
             raise Refusal(Status.E_NOMEM, f"code heap: {size} bytes needed".encode())
         at = HEAP + 32
         grants = []

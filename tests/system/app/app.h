@@ -17,6 +17,7 @@ struct seen {
     int heap;
     uint32_t ticks;
     int irq;
+    int typed;
 };
 
 extern volatile struct seen seen;
@@ -30,6 +31,7 @@ int depth(int n);
 int local_depth(int n);
 int state_step(void);
 int slow(int x);
+int typed_call(int x);
 int pair_left(void);
 int pair_right(void);
 void tick_start(void);

@@ -31,6 +31,7 @@ __attribute__((noinline)) void turn(void)
     seen.equal = taken_before == value && actions[0] == value;
     seen.state = state_step();
     seen.heap = ++*on_heap;
+    seen.typed = typed_call(1);
     log_lines();
     seen.turns++;
 }
@@ -45,5 +46,6 @@ int main(void)
     printf("application started\n");
     for (;;) {
         turn();
+        __asm__ volatile("wfi"); /* a turn per interrupt is enough, and leaves the machine to others */
     }
 }
