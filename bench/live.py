@@ -55,6 +55,8 @@ def live(*, quick: bool = False) -> list[Row]:
         hotflash(project, "sim", "--detach", "--board", BOARD)
         try:
             hotflash(project, "flash", f"build/{BOARD}/blink.elf")
+            # The first run keeps the byte code of hotflash's modules; what it pushes is what runs.
+            hotflash(project, "push", objects[1])
             cold = [_cold(project, objects[number % 2]) for number in range(colds)]
             with Session.connect(load(project=project), Store(project)) as session:
                 warm = [_warm(session, objects[number % 2]) for number in range(warms)]

@@ -16,8 +16,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def environment() -> dict[str, str]:
-    """Variables of this process, without what make or the user's settings would add."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "HOTFLASH"))}
+    """Variables of this process, without what make and the user's settings would add, and with byte code kept."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MFLAGS", "HOTFLASH", "PYTHONDONTWRITE"))
+    }
 
 
 def run(command: Sequence[str | Path], folder: Path = ROOT) -> str:

@@ -25,6 +25,7 @@ SOURCE = "pattern.c"
 OLD, NEW = "(position + 1)", "(position + 3)"
 BEFORE, AFTER = 6, 9
 LINE = re.compile(r"^ *(\d+)  ([.O]+)  run$")
+BAUD, BITS = 115200, 10  # of a real line: bits a second, and bits a byte
 PATIENCE = 20.0  # seconds for anything to happen
 
 COLOR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -96,7 +97,8 @@ def edit(file: Path) -> None:
     file.write_text(after, encoding="utf-8")
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), file.name, file.name, n=2, lineterm="")
     for line in lines:
-        print("  " + paint(line, {"+": "32", "-": "31", "@": "36"}.get(line[:1], "0")))
+        code = {"+": "32", "-": "31", "@": "36"}.get(line[:1])
+        print(f"  {paint(line, code) if code else line}".rstrip())
 
 
 def check(before: list[tuple[int, int]], after: list[tuple[int, int]]) -> None:
@@ -124,11 +126,11 @@ def demo(folder: Path) -> None:
     try:
         title("2. The application: compiled, linked, programmed over the wire")
         _, build_ms = run(*make, folder=folder)
+        print(f"  built in {build_ms:,.0f} ms")
         output, _ = run("hotflash", "flash", f"{build}/blink.elf", folder=folder)
         print(f"  {output.strip()}")
-        print(f"  built in {build_ms:,.0f} ms")
 
-        title("3. It runs: a timer interrupt moves a light, the main loop prints it")
+        title("3. It runs: a timer interrupt moves a light one lamp at a time, the main loop prints it")
         monitor = Monitor(folder)
         before = monitor.show(BEFORE)
 
@@ -143,7 +145,7 @@ def demo(folder: Path) -> None:
         print(f"  {names}: generation {report['generation']}, {report['size']} bytes of code,", end=" ")
         print(f"{report['wire_tx'] + report['wire_rx']} bytes on the wire, {report['masked']} instructions masked")
 
-        title("5. The same program, the same state, the new function")
+        title("5. The same program, the same state, the new function: three lamps at a time")
         after = monitor.show(AFTER)
         check(before, after)
     finally:
@@ -152,21 +154,26 @@ def demo(folder: Path) -> None:
         run("hotflash", "sim", "--stop", folder=folder, show=False)
 
     stages = report["milliseconds"]
+    line_ms = (report["wire_tx"] + report["wire_rx"]) * BITS / BAUD * 1e3
     title("From saved to live")
     rows = [
         ("compile", compile_ms, "make, arm-none-eabi-gcc"),
         ("link", stages["link"], "against what the board runs"),
-        ("wire", stages["wire"], "allocate and upload"),
+        (
+            "wire",
+            stages["wire"],
+            f"allocate and upload; the emulated line has no speed, 115200 baud add {line_ms:.0f} ms",
+        ),
         ("commit", stages["commit"], "seal and bind"),
         (
             "command",
             push_ms - stages["link"] - stages["wire"] - stages["commit"],
-            "start of the tool, state of the board",
+            "start of the tool, asking the board what it runs",
         ),
         ("total", total_ms, ""),
     ]
     for name, spent, what in rows:
-        print(f"  {name:8}{spent:8.1f} ms  {paint(what, '2')}".rstrip())
+        print(f"  {name:8}{spent:8.1f} ms" + (f"  {paint(what, '2')}" if what else ""))
 
 
 def main() -> int:
