@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "hotflash.toml"
 MODES = ("auto", "now", "safe")
+LIBCS = ("auto", "nano", "newlib", "picolibc")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Settings:
     """How long a silent port is waited for, 0.05 to 600."""
     toolchain: str = "arm-none-eabi-"
     """Prefix of the compiler's and binutils' names."""
+    libc: str = "auto"
+    """Which of the compiler's C libraries helpers come from; ``auto``: the one that the firmware has parts of."""
+    archives: tuple[Path, ...] = ()
+    """Archives of the project that helpers may come from, searched before the compiler's."""
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Where each value that is not a default came from, in words for people."""
 
@@ -77,7 +82,7 @@ def _path(value: object, base: Path) -> Path:
 def _paths(value: object, base: Path) -> tuple[Path, ...]:
     parts = value.split(os.pathsep) if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)):
-        raise ValueError("a list of folders is wanted")  # noqa: TRY004 (reported as a bad setting, not a bug)
+        raise ValueError("a list of paths is wanted")  # noqa: TRY004 (reported as a bad setting, not a bug)
     return tuple(_path(str(part), base) for part in parts if part)
 
 
@@ -120,6 +125,13 @@ def _mode(value: object, base: Path) -> str:
     return text
 
 
+def _libc(value: object, base: Path) -> str:
+    text = _text(value, base)
+    if text not in LIBCS:
+        raise ValueError(f"one of {', '.join(LIBCS)} is wanted")
+    return text
+
+
 _CONVERT: dict[str, Callable[[object, Path], Any]] = {
     "port": _port,
     "baud": _whole(1, 12_000_000),
@@ -130,6 +142,8 @@ _CONVERT: dict[str, Callable[[object, Path], Any]] = {
     "deadline": _seconds(0, 3600),
     "connect_timeout": _seconds(0.05, 600),
     "toolchain": _text,
+    "libc": _libc,
+    "archives": _paths,
 }
 """Each setting's conversion from a flag, a variable or a file."""
 

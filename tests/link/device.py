@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from hotflash.elf.firmware import Firmware
 from hotflash.elf.object import ObjectFile
 from hotflash.link import Linked, Plan, plan
+from hotflash.link.helpers import Source
 from hotflash.live import LiveState
 from hotflash.wire.messages import Grant, HelloReply, Slot, SlotKind
 
@@ -20,6 +21,7 @@ class Device:
 
     def __init__(self, firmware: Firmware, seed: int = 1, heap: int = HEAP) -> None:
         self.firmware = firmware
+        self.archives: Source | None = None
         self.random = random.Random(seed)
         h = firmware.header
         self.hello = HelloReply(
@@ -41,7 +43,7 @@ class Device:
 
     def push(self, *objects: ObjectFile) -> tuple[Plan, Linked]:
         """Plans, grants, links and commits."""
-        made = plan(objects, self.firmware, self.live)
+        made = plan(objects, self.firmware, self.live, self.archives)
         return made, self.commit(made)
 
     def grant(self, made: Plan) -> Sequence[Grant]:

@@ -273,7 +273,10 @@ class FakePlan:
         return SimpleNamespace(image=self.payload, pairs=self.pairs, words=(), ranges=(), symbols={})
 
 
-def fake_plan(objects: Sequence[ObjectFile], firmware: FakeFirmware, live: LiveState) -> FakePlan:
+def fake_plan(
+    objects: Sequence[ObjectFile], firmware: FakeFirmware, live: LiveState, archives: object = None
+) -> FakePlan:
+    del archives
     return FakePlan(objects, firmware, live)
 
 

@@ -11,10 +11,11 @@ from hotflash.cli import output
 from hotflash.cli.context import App, shared_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
-    from hotflash.session.results import LostEdit, PushReport
+    from hotflash.link.model import Helper
+    from hotflash.session.results import FunctionChange, LostEdit, PushReport
 
 _MODES = click.Choice(["auto", "now", "safe"])
 
@@ -31,30 +32,38 @@ def commit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+_EXPLAIN = click.option("--explain", is_flag=True, help="Say why each thing goes along.")
+
+
 @click.command()
 @click.argument("objects", nargs=-1, required=True, type=click.Path(dir_okay=False), metavar="OBJECT...")
+@_EXPLAIN
 @commit_options
 @shared_options(elf=True)
-def push(app: App, objects: tuple[str, ...], mode: str | None, deadline: str | None) -> None:
+def push(app: App, objects: tuple[str, ...], explain: bool, mode: str | None, deadline: str | None) -> None:
     """Make the functions of object files live that differ from what the board runs.
 
-    Several objects go in one transaction: all of it goes live, or nothing.
+    Several objects go in one transaction: all of it goes live, or nothing. What these need and the firmware lacks
+    comes from the compiler's libgcc, libc and libm.
+
+    Example: hotflash push --explain build/control.o
     """
     session = app.session(mode=mode, deadline=deadline)
     with output.progress("push") as update:
         report = session.push(objects, progress=update)
-    _show(app, "push", report)
+    _show(app, "push", report, explain=explain)
 
 
 @click.command()
+@_EXPLAIN
 @commit_options
 @shared_options(elf=True)
-def resync(app: App, mode: str | None, deadline: str | None) -> None:
+def resync(app: App, explain: bool, mode: str | None, deadline: str | None) -> None:
     """Send the edits again that a reset of the board took, in one transaction."""
     session = app.session(mode=mode, deadline=deadline)
     with output.progress("resync") as update:
         report = session.resync(progress=update)
-    _show(app, "resync", report)
+    _show(app, "resync", report, explain=explain)
 
 
 def push_line(verb: str, report: PushReport) -> str:
@@ -82,17 +91,50 @@ def push_line(verb: str, report: PushReport) -> str:
     return f"{verb}  {what}  {', '.join(parts)} -> generation {report.generation} live   {stages}"
 
 
-def _show(app: App, verb: str, report: PushReport) -> None:
+def _show(app: App, verb: str, report: PushReport, *, explain: bool) -> None:
     app.emit(verb, report, push_line(verb, report))
-    for change in report.changes:
-        if report.state == "live" and len(report.changes) <= 20:
-            size = f", {output.plural(change.size, 'byte')}" if change.size else ""
-            reason = f": {change.reason}" if change.reason else ""
-            unit = f" ({change.unit})" if change.unit else ""
-            output.say(f"  {change.action} {change.function}{unit}{size}{reason}", dim=True)
+    if report.state == "live" and (explain or len(report.changes) <= 20):
+        for change in report.changes:
+            output.say(f"  {change_line(change)}", dim=True)
+    for line in helper_lines(report.helpers, explain=explain):
+        output.say(f"  {line}", dim=True)
     for note in report.notes:
         output.say(f"note: {note}")
     warn_lost(report.lost)
+
+
+def change_line(change: FunctionChange) -> str:
+    """What happens to a function, and why."""
+    size = f", {output.plural(change.size, 'byte')}" if change.size else ""
+    reason = f": {change.reason}" if change.reason else ""
+    unit = f" ({change.unit})" if change.unit else ""
+    return f"{change.action} {change.function}{unit}{size}{reason}"
+
+
+def helper_lines(helpers: Sequence[Helper], *, explain: bool) -> list[str]:
+    """What comes along from archives: each thing and why, or one line for all."""
+    if explain:
+        return [_helper_line(helper) for helper in helpers]
+    sent = [helper for helper in helpers if helper.state == "sent"]
+    if not sent:
+        return []
+    archives = ", ".join(dict.fromkeys(helper.member.partition("(")[0] for helper in sent))
+    size = sum(helper.size for helper in sent)
+    many = output.plural(len(sent), "helper")
+    return [f"with {many} from {archives}, {output.plural(size, 'byte')} (--explain says why)"]
+
+
+def _helper_line(helper: Helper) -> str:
+    where = f"from {helper.member}, {output.plural(helper.size, 'byte')}"
+    if helper.kind == "variable":
+        if helper.state == "sent":
+            return f"new state {helper.name} {where}: {helper.needed_by} needs it and the firmware has none"
+        whose = "the firmware's" if helper.state == "firmware" else "an earlier push's"
+        return f"state {helper.name} stays {whose}: {helper.needed_by} uses it"
+    if helper.state == "sent":
+        return f"with {helper.name} {where}: {helper.needed_by} needs it and the firmware lacks it"
+    whose = "in the firmware" if helper.state == "firmware" else "live since an earlier push"
+    return f"uses {helper.name} of {helper.member}, {whose}: {helper.needed_by} needs it"
 
 
 def warn_lost(lost: tuple[LostEdit, ...]) -> None:

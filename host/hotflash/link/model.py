@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,23 @@ if TYPE_CHECKING:
 
 TAG_IDENT, TAG_HASH, TAG_SAME_SLOT, TAG_ABSOLUTE = 1, 2, 3, 4
 """What a target counts with in a content hash."""
+
+
+@dataclass(frozen=True)
+class Helper:
+    """What a patch uses of an archive."""
+
+    name: str
+    member: str
+    """Archive and member, ``libgcc.a(_divdi3.o)``; empty for state of the firmware that a member uses."""
+    kind: str
+    """``code``, ``constant`` or ``variable``."""
+    size: int
+    """Bytes; 0 where it stays what it is."""
+    needed_by: str
+    """The function, or other helper, that needs it first."""
+    state: str
+    """``sent``: with this push. ``live``: there since an earlier one. ``firmware``: the firmware has it."""
 
 
 class Target:

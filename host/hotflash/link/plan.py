@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from hotflash.elf.firmware import Firmware
     from hotflash.elf.object import ObjectFile
-    from hotflash.link.model import Function, SlotPlan
+    from hotflash.link.helpers import Source
+    from hotflash.link.model import Function, Helper, SlotPlan
     from hotflash.live import LiveState
     from hotflash.wire.messages import Grant
 
@@ -69,6 +70,8 @@ class Plan:
         """Functions of the objects that are live already."""
         self.notes: tuple[str, ...] = tuple(linker.notes)
         """What else people should know."""
+        self.helpers: tuple[Helper, ...] = linker.helpers.report()
+        """What comes along from archives."""
 
     @property
     def pair_count(self) -> int:
@@ -112,14 +115,16 @@ class Plan:
         return Linked(bytes(image), tuple(pairs), (), tuple(_ranges(self._linker)), symbols)
 
 
-def plan(objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState) -> Plan:
+def plan(objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState, archives: Source | None = None) -> Plan:
     """Decides what of ``objects`` has to go to a device in the state ``live`` that runs ``firmware``.
+
+    What neither has is looked for in ``archives``.
 
     Raises ElfError for objects of another core or ABI, LinkError for what cannot be linked; nothing has been sent
     anywhere by then.
     """
     with _without_collector():
-        linker = Linker(objects, firmware, live)
+        linker = Linker(objects, firmware, live, archives)
         linker.run()
         return Plan(linker)
 

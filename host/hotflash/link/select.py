@@ -16,6 +16,7 @@ from hotflash.elf import format as elf
 from hotflash.errors import LinkError
 from hotflash.link import reloc, thumb
 from hotflash.link.content import Base, Condenser
+from hotflash.link.helpers import Helpers
 from hotflash.link.identity import function_name, ident
 from hotflash.link.model import Component, Function, Piece, SlotPlan, Target, Variable
 from hotflash.link.relocate import extend, is_wide
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from hotflash.elf.firmware import Firmware
     from hotflash.elf.object import ObjectFile
+    from hotflash.link.helpers import Source
     from hotflash.link.relocate import Entry
     from hotflash.live import LiveState
 
@@ -34,12 +36,15 @@ if TYPE_CHECKING:
 class Linker:
     """One run of the selection. The results are ``slots``, ``reverts`` and ``notes``."""
 
-    def __init__(self, objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState) -> None:
+    def __init__(
+        self, objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState, archives: Source | None
+    ) -> None:
         self.firmware = firmware
         self.live = live
         self.wide = is_wide(firmware.attributes)
         self.base = Base(firmware)
         self.condenser = Condenser()
+        self.helpers = Helpers(self, archives)
         self.live_stubs = {s.ident: s for s in live.slots if s.kind == SlotKind.STUB}
         self.live_variables = {s.ident: s for s in live.slots if s.kind == SlotKind.VAR}
         self._live_shared: dict[tuple[int, int], Slot] = {}
@@ -122,14 +127,22 @@ class Linker:
                        and view.object.sections[s.section].name == section), section)  # fmt: skip
         close = difflib.get_close_matches(name, known, 3)
         hidden = [s for s in self.firmware.symbols if s.name == name]
+        chain = self.helpers.chain(view)
+        problem, searched = self.helpers.problem, self.helpers.searched
         if hidden:
             hint = f"the firmware has it as a static of {hidden[0].unit or 'another unit'} only"
+        elif problem is not None:
+            hint = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
+        elif chain:
+            hint = "the library leaves it to the program: define it in the application and flash, or in the patch"
         elif close:
             hint = f"did you mean {' or '.join(close)}?"
         else:
             hint = "push the object that defines it too, or flash a build that has it"
         return LinkError(
-            f"undefined symbol {name}, needed by {function_name(asking)} in {view.object.name} ({section}+{offset:#x})",
+            f"undefined symbol {name}, needed by {function_name(asking)} in {view.object.name} ({section}+{offset:#x})"
+            + (f", which would come along for {chain}" if chain else "")
+            + (f"; it is not in {searched} either" if searched else ""),
             hint=hint,
         )
 
@@ -401,6 +414,7 @@ class Linker:
         piece = variable.piece
         if piece is not None:
             piece.view.scan(piece)
+            slot.pieces = [piece]
             slot.refs = piece.refs
             slot.data += piece.masked or b""
             for _, _, target, _ in piece.refs:

@@ -189,6 +189,9 @@ class View:
             return found
         if symbol.bind == elf.STB_WEAK:
             return Missing(symbol.name), 0, 0
+        found = self.linker.helpers.find(symbol.name, self, section)
+        if found is not None:
+            return found
         raise self.linker.undefined(symbol.name, self, section, offset)
 
     def _defined(self, symbol: Symbol, addend: int, bias: int, where: str) -> tuple[Entry, bool]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hotflash.elf.firmware import Firmware
     from hotflash.journal import UnitEdits
     from hotflash.session.results import PushReport, ReadReport, RollbackReport, WriteReport
+    from hotflash.toolchain import Archives
     from hotflash.types import TypedVariable
     from hotflash.wire.events import Event
     from hotflash.wire.messages import HelloReply, Slot, StatusReply
@@ -158,6 +159,14 @@ class Session:
             f"the device runs build {wanted.hex()}, which {self.store.root} does not have{newest}",
             hint="name the ELF that was flashed with --elf, or flash the one at hand: `hotflash flash APP.elf`",
         )
+
+    @cached_property
+    def archives(self) -> Archives:
+        """Where helpers that a patch needs come from."""
+        from hotflash.toolchain import Archives
+
+        settings = self.settings
+        return Archives(settings.toolchain, settings.libc, settings.archives)
 
     @property
     def firmware_or_none(self) -> Firmware | None:

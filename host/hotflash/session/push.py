@@ -123,7 +123,7 @@ def _transact(
     read_ms = (time.perf_counter() - started) * 1e3
 
     started = time.perf_counter()
-    plan = make_plan(objects, firmware, live)
+    plan = make_plan(objects, firmware, live, session.archives)
     link_ms = (time.perf_counter() - started) * 1e3
     changes = tuple(_change(change) for change in plan.changes)
     replaced = sum(change.action != "new" for change in changes)
@@ -142,6 +142,7 @@ def _transact(
         wire_rx=0,
         milliseconds=Stages(read=read_ms, link=link_ms),
         notes=tuple(plan.notes),
+        helpers=plan.helpers,
         lost=(),
     )
     with store.locked():
@@ -296,7 +297,7 @@ def rebuild_journal(session: Session) -> tuple[Journal, int]:
     for path in session.store.objects(hello.build_id):
         try:
             obj = ObjectFile.parse(path.read_bytes(), path.name)
-            plan = make_plan([obj], firmware, LiveState(hello))
+            plan = make_plan([obj], firmware, LiveState(hello), session.archives)
         except (HotflashError, OSError):
             continue
         entry = _pushed(obj, path.stem, plan)

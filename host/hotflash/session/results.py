@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hotflash.link.model import Helper
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class PushReport:
     notes: tuple[str, ...]
     lost: tuple[LostEdit, ...]
     """Edits that a reset of the board took and that are still not live."""
+    helpers: tuple[Helper, ...] = ()
+    """What came along from archives, and why."""
 
 
 @dataclass(frozen=True)
