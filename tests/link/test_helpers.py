@@ -254,7 +254,7 @@ def test_a_member_with_constructors(shop: Workshop) -> None:
 
 def test_what_the_library_leaves_to_the_program(shop: Workshop, firmware: Firmware) -> None:
     board = device(firmware)
-    with pytest.raises(LinkError, match="undefined symbol _sbrk, needed by _sbrk_r in libc_nano.a") as caught:
+    with pytest.raises(LinkError, match=r"undefined symbol _sbrk, needed by _sbrk_r in libc_nano\.a") as caught:
         push(board, shop, ("return a + b", 'return snprintf(text, 64, "%d", (int)a)'))
     assert "scale -> snprintf -> " in caught.value.message
     assert "_malloc_r -> _sbrk_r" in caught.value.message

@@ -236,6 +236,7 @@ class FakePlan:
     """Compares functions by the bytes of their sections."""
 
     notes: tuple[str, ...] = ()
+    helpers: tuple[object, ...] = ()
 
     def __init__(self, objects: Sequence[ObjectFile], firmware: FakeFirmware, live: LiveState) -> None:
         hooks = {site.name: site.hook for site in firmware.sites}
