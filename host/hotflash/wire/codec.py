@@ -3,8 +3,53 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import FrozenInstanceError, dataclass, fields
+from typing import Any, ClassVar, NoReturn, dataclass_transform
 
 from hotflash.errors import WireError
+
+
+@dataclass_transform(frozen_default=True)
+class Message:
+    """Makes frozen dataclasses of its subclasses; all fields have defaults.
+
+    They behave as with ``@dataclass(frozen=True)`` but share the methods that it would compile for each of them at
+    every start of the tool: there are some sixty, and that took a seventh of a push from a cold shell.
+    """
+
+    _names: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        dataclass(init=False, repr=False, eq=False)(cls)
+        cls._names = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]  # it is one now
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        names = self._names
+        given = dict(zip(names, values, strict=False))
+        if len(values) > len(names) or given.keys() & named.keys() or named.keys() - set(names):
+            raise TypeError(f"{self.__class__.__name__}({', '.join(names)}) got {values} and {named}")
+        self.__dict__.update(given, **named)  # the class has the defaults
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self._names)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Message) or other.__class__ is not self.__class__:
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in zip(self._names, self._values(), strict=True))
+        return f"{self.__class__.__name__}({', '.join(shown)})"
 
 
 class Writer:

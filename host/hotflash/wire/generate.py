@@ -58,7 +58,7 @@ _PY_CALL = {"bytes": ("raw", "rest"), "str": ("text", "text")}
 
 
 def _py_class(name: str, doc: str, fields: list[Field], op: str | None) -> str:
-    out = ["@dataclass(frozen=True, slots=True)", f"class {name}:", f'    """{doc}"""', ""]
+    out = [f"class {name}(Message):", f'    """{doc}"""', ""]
     if op:
         out += [f"    OP: ClassVar[Op] = Op.{op}", ""]
     for field, kind, text in fields:
@@ -107,9 +107,10 @@ def python_source(layout: Layout) -> str:
         "",
         "from __future__ import annotations",
         "",
-        "from dataclasses import dataclass",
         "from enum import IntEnum, IntFlag",
         "from typing import TYPE_CHECKING, ClassVar",
+        "",
+        "from hotflash.wire.codec import Message",
         "",
         "if TYPE_CHECKING:",
         "    from hotflash.wire.codec import Reader, Writer",

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, ClassVar
+
+from hotflash.wire.codec import Message
 
 if TYPE_CHECKING:
     from hotflash.wire.codec import Reader, Writer
@@ -162,8 +163,7 @@ class Op(IntEnum):
     RESET = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Dep:
+class Dep(Message):
     """A slot that is used: of this transaction by its ordinal, or an existing one by its handle."""
 
     ref: int = 0
@@ -181,8 +181,7 @@ class Dep:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SlotRequest:
+class SlotRequest(Message):
     """One allocation of BEGIN. Payloads follow each other, without gaps, in the transaction's image in this order; records with `zero` set have none there."""
 
     kind: int = 0
@@ -222,8 +221,7 @@ class SlotRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Message):
     """Where a slot was placed, in the order of the requests."""
 
     address: int = 0
@@ -249,8 +247,7 @@ class Grant:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Message):
     """A hook to be bound at commit."""
 
     hook: int = 0
@@ -276,8 +273,7 @@ class Pair:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Message):
     """A data word to be stored at commit."""
 
     address: int = 0
@@ -299,8 +295,7 @@ class Word:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Message):
     """Code that must have no frame at a safe commit (a base image's body, .cold and .part pieces); replaced slots need not be named."""
 
     address: int = 0
@@ -322,8 +317,7 @@ class Range:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Message):
     """One block of the code heap in use."""
 
     handle: int = 0
@@ -377,8 +371,7 @@ class Slot:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Message):
     """A frame that keeps a safe commit from happening."""
 
     address: int = 0
@@ -400,8 +393,7 @@ class Frame:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class HookValue:
+class HookValue(Message):
     """A hook and where it leads."""
 
     hook: int = 0
@@ -423,8 +415,7 @@ class HookValue:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class HelloRequest:
+class HelloRequest(Message):
     """Opens a conversation: forgets the cached reply, negotiates the version. Always accepted."""
 
     OP: ClassVar[Op] = Op.HELLO
@@ -452,8 +443,7 @@ class HelloRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class HelloReply:
+class HelloReply(Message):
     """Reply to HelloRequest."""
 
     OP: ClassVar[Op] = Op.HELLO
@@ -565,8 +555,7 @@ class HelloReply:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StatusRequest:
+class StatusRequest(Message):
     """Counters since boot."""
 
     OP: ClassVar[Op] = Op.STATUS
@@ -582,8 +571,7 @@ class StatusRequest:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReply:
+class StatusReply(Message):
     """Reply to StatusRequest."""
 
     OP: ClassVar[Op] = Op.STATUS
@@ -647,8 +635,7 @@ class StatusReply:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SlotsRequest:
+class SlotsRequest(Message):
     """Lists the slots in use in address order; also runs the reaper."""
 
     OP: ClassVar[Op] = Op.SLOTS
@@ -668,8 +655,7 @@ class SlotsRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SlotsReply:
+class SlotsReply(Message):
     """Reply to SlotsRequest."""
 
     OP: ClassVar[Op] = Op.SLOTS
@@ -699,8 +685,7 @@ class SlotsReply:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class HooksRequest:
+class HooksRequest(Message):
     """Lists hooks that do not have their initial value."""
 
     OP: ClassVar[Op] = Op.HOOKS
@@ -720,8 +705,7 @@ class HooksRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class HooksReply:
+class HooksReply(Message):
     """Reply to HooksRequest."""
 
     OP: ClassVar[Op] = Op.HOOKS
@@ -747,8 +731,7 @@ class HooksReply:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class BeginRequest:
+class BeginRequest(Message):
     """Opens a transaction and allocates all its slots, or none. First runs the reaper."""
 
     OP: ClassVar[Op] = Op.BEGIN
@@ -786,8 +769,7 @@ class BeginRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class BeginReply:
+class BeginReply(Message):
     """Reply to BeginRequest."""
 
     OP: ClassVar[Op] = Op.BEGIN
@@ -809,8 +791,7 @@ class BeginReply:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class WriteRequest:
+class WriteRequest(Message):
     """Bytes of the open transaction's image. May come in any order, more than once, and span slots."""
 
     OP: ClassVar[Op] = Op.WRITE
@@ -834,8 +815,7 @@ class WriteRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class WriteReply:
+class WriteReply(Message):
     """Reply to WriteRequest."""
 
     OP: ClassVar[Op] = Op.WRITE
@@ -851,8 +831,7 @@ class WriteReply:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class CommitRequest:
+class CommitRequest(Message):
     """Seals the transaction and binds it. On E_SEAL and E_FRAMES the transaction stays open; on any other error it is gone."""
 
     OP: ClassVar[Op] = Op.COMMIT
@@ -894,8 +873,7 @@ class CommitRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class CommitReply:
+class CommitReply(Message):
     """Reply to CommitRequest."""
 
     OP: ClassVar[Op] = Op.COMMIT
@@ -925,8 +903,7 @@ class CommitReply:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AbortRequest:
+class AbortRequest(Message):
     """Frees the open transaction's slots. No error when none is open."""
 
     OP: ClassVar[Op] = Op.ABORT
@@ -942,8 +919,7 @@ class AbortRequest:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class AbortReply:
+class AbortReply(Message):
     """Reply to AbortRequest."""
 
     OP: ClassVar[Op] = Op.ABORT
@@ -959,8 +935,7 @@ class AbortReply:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackRequest:
+class RollbackRequest(Message):
     """Binds the generation before; makes a new generation. A second one redoes. `base` unbinds everything."""
 
     OP: ClassVar[Op] = Op.ROLLBACK
@@ -984,8 +959,7 @@ class RollbackRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackReply:
+class RollbackReply(Message):
     """Reply to RollbackRequest."""
 
     OP: ClassVar[Op] = Op.ROLLBACK
@@ -1009,8 +983,7 @@ class RollbackReply:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class GcRequest:
+class GcRequest(Message):
     """Collects constants, stubs and variables that nothing refers to, with interrupts masked."""
 
     OP: ClassVar[Op] = Op.GC
@@ -1026,8 +999,7 @@ class GcRequest:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class GcReply:
+class GcReply(Message):
     """Reply to GcRequest."""
 
     OP: ClassVar[Op] = Op.GC
@@ -1055,8 +1027,7 @@ class GcReply:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PinRequest:
+class PinRequest(Message):
     """Adds or removes the host's pin on a slot."""
 
     OP: ClassVar[Op] = Op.PIN
@@ -1080,8 +1051,7 @@ class PinRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PinReply:
+class PinReply(Message):
     """Reply to PinRequest."""
 
     OP: ClassVar[Op] = Op.PIN
@@ -1097,8 +1067,7 @@ class PinReply:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRequest:
+class ReadRequest(Message):
     """Reads memory in accesses of the given width; survives bus errors."""
 
     OP: ClassVar[Op] = Op.READ
@@ -1130,8 +1099,7 @@ class ReadRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ReadReply:
+class ReadReply(Message):
     """Reply to ReadRequest."""
 
     OP: ClassVar[Op] = Op.READ
@@ -1151,8 +1119,7 @@ class ReadReply:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PokeRequest:
+class PokeRequest(Message):
     """Writes memory in accesses of the given width; survives bus errors. Not for flash, code heap or hooks."""
 
     OP: ClassVar[Op] = Op.POKE
@@ -1184,8 +1151,7 @@ class PokeRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PokeReply:
+class PokeReply(Message):
     """Reply to PokeRequest."""
 
     OP: ClassVar[Op] = Op.POKE
@@ -1201,8 +1167,7 @@ class PokeReply:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class FlashBeginRequest:
+class FlashBeginRequest(Message):
     """Takes the valid mark from the application by erasing the page that holds it. Only while the bootloader waits (E_OP otherwise: send Reset with mode 1 first)."""
 
     OP: ClassVar[Op] = Op.FLASH_BEGIN
@@ -1226,8 +1191,7 @@ class FlashBeginRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FlashBeginReply:
+class FlashBeginReply(Message):
     """Reply to FlashBeginRequest."""
 
     OP: ClassVar[Op] = Op.FLASH_BEGIN
@@ -1243,8 +1207,7 @@ class FlashBeginReply:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class FlashEraseRequest:
+class FlashEraseRequest(Message):
     """Erases pages of the application's flash. At most 16 per request."""
 
     OP: ClassVar[Op] = Op.FLASH_ERASE
@@ -1268,8 +1231,7 @@ class FlashEraseRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FlashEraseReply:
+class FlashEraseReply(Message):
     """Reply to FlashEraseRequest."""
 
     OP: ClassVar[Op] = Op.FLASH_ERASE
@@ -1285,8 +1247,7 @@ class FlashEraseReply:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class FlashWriteRequest:
+class FlashWriteRequest(Message):
     """Programs bytes into erased flash. Writing the same bytes again is no error; the valid mark cannot be written."""
 
     OP: ClassVar[Op] = Op.FLASH_WRITE
@@ -1310,8 +1271,7 @@ class FlashWriteRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FlashWriteReply:
+class FlashWriteReply(Message):
     """Reply to FlashWriteRequest."""
 
     OP: ClassVar[Op] = Op.FLASH_WRITE
@@ -1327,8 +1287,7 @@ class FlashWriteReply:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class FlashEndRequest:
+class FlashEndRequest(Message):
     """Checks the image as the boot does and programs the valid mark."""
 
     OP: ClassVar[Op] = Op.FLASH_END
@@ -1352,8 +1311,7 @@ class FlashEndRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class FlashEndReply:
+class FlashEndReply(Message):
     """Reply to FlashEndRequest."""
 
     OP: ClassVar[Op] = Op.FLASH_END
@@ -1369,8 +1327,7 @@ class FlashEndReply:
         return cls()
 
 
-@dataclass(frozen=True, slots=True)
-class ResetRequest:
+class ResetRequest(Message):
     """Resets the board after the reply has left."""
 
     OP: ClassVar[Op] = Op.RESET
@@ -1390,8 +1347,7 @@ class ResetRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ResetReply:
+class ResetReply(Message):
     """Reply to ResetRequest."""
 
     OP: ClassVar[Op] = Op.RESET
