@@ -43,6 +43,7 @@
 /* HF_BOOT + 0x400: docs/SPEC.md, Services */
     .section .hf_services, "ax"
     .global hf_services_table
+    .type hf_services_table, %object
 hf_services_table:
     .word 0x53465648
     .word 0x00010000
@@ -64,6 +65,7 @@ hf_services_table:
     .thumb_func
 hf_spare_entry:
     b.w hf_spare
+    .size hf_services_table, . - hf_services_table
 
 /* --------------------------------------------------------------------------------------- code */
 
