@@ -49,7 +49,7 @@ setup: test-packages $(VENV)/.stamp
 $(VENV)/.stamp: pyproject.toml | $(if $(filter demo demo-setup,$(MAKECMDGOALS)),packages,test-packages)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hotflash needs Python 3.11 or newer; say which: make PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --use-pep517 -e '.[dev]'
 	touch $@
 
 demo: demo-setup

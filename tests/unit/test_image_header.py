@@ -144,3 +144,15 @@ def test_valid_mark_belongs_to_the_crc() -> None:
     data = _header(crc=5).pack()
     marked = data[: layout.MARK_OFFSET] + struct.pack("<4I", *layout.valid_mark(5)) + data[layout.MARK_OFFSET + 16 :]
     assert ImageHeader.unpack(marked).valid
+
+
+def test_specification_lists_the_fields() -> None:
+    root = Path(__file__).parents[2]
+    header = (root / "bootloader" / "src" / "hf_image.h").read_text()
+    body = header[header.index("struct hf_image_header {") :]
+    fields = re.findall(r"^    .* (\w+)(?:\[\w+\])?; +/\* +(\d+) ", body, re.MULTILINE)
+    page = (root / "docs" / "SPEC.md").read_text()
+    section = page[page.index("## Image header") : page.index("## Services")]
+    listed = re.findall(r"^\| (\d+) \| [^|]+ \| `(\w+)` \|", section, re.MULTILINE)
+    assert [(name, offset) for offset, name in listed] == fields
+    assert len(fields) > 15

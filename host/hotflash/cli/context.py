@@ -95,7 +95,7 @@ def app_of(context: click.Context) -> App:
 _PORT = (
     click.option("--port", metavar="URL", shell_complete=complete_port, help="Serial device or pyserial URL."),
     click.option("--baud", metavar="RATE", help="Line rate in bits per second."),
-    click.option("--connect-timeout", metavar="SECONDS", help="How long a silent port is waited for."),
+    click.option("--connect-timeout", metavar="SECONDS", help="How long a silent port is waited for; default 2."),
 )
 _BOARD = (click.option("--board", metavar="NAME", shell_complete=complete_board, help="Board, or path of its folder."),)
 _ELF = (click.option("--elf", type=click.Path(dir_okay=False), help="ELF of the application that the board runs."),)

@@ -23,7 +23,7 @@ _MODES = click.Choice(["auto", "now", "safe"])
 def commit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """How a transaction is committed."""
     function = click.option(
-        "--deadline", metavar="SECONDS", help="How long a safe commit waits for old calls to return."
+        "--deadline", metavar="SECONDS", help="How long a safe commit waits for old calls to return; default 5."
     )(function)
     return click.option(
         "--mode",

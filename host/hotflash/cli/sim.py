@@ -30,7 +30,9 @@ _STOP_TIMEOUT = 10.0
 @click.argument("elf", required=False, type=click.Path(dir_okay=False))
 @click.option("--detach", is_flag=True, help="Run in the background until `hotflash sim --stop`.")
 @click.option("--stop", is_flag=True, help="End the emulated board that runs for this project.")
-@click.option("--tcp-port", type=click.IntRange(1, 65535), metavar="N", help="TCP port of the UART; any free one.")
+@click.option(
+    "--tcp-port", type=click.IntRange(1, 65535), metavar="N", help="TCP port of the UART; default: any free one."
+)
 @click.option("--icount", type=click.IntRange(0, 10), metavar="SHIFT", help="Exact time: 2**SHIFT ns an instruction.")
 @shared_options(port=False, board=True)
 def sim(app: App, *, elf: str | None, detach: bool, stop: bool, tcp_port: int | None, icount: int | None) -> None:
