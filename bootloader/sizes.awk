@@ -36,6 +36,7 @@ $1 == "File:" {
 }
 #     12: 00000000    32 OBJECT  LOCAL  DEFAULT   61 traps.0
 $4 == "OBJECT" && $7 != "UND" { where[plain($8)] = object; next }
+$3 == "__hf_boot_base" { services = hex($1) + 1024 }
 # 00004028 00000438 T hf_do_begin<TAB>/path/src/begin.c:151
 length($1) == 8 && $2 ~ /^[0-9a-f]+$/ && length($2) == 8 {
     start = hex($1)
@@ -43,6 +44,7 @@ length($1) == 8 && $2 ~ /^[0-9a-f]+$/ && length($2) == 8 {
     if (start + size <= reached) next # an entry within another
     if (start < reached) { size -= reached - start; start = reached }
     reached = start + size
+    if (start < services) low += size
     if (NF > 4) add(module_of_source($5), $3, size)
     else if (plain($4) in where) add(where[plain($4)], $3, size)
     else add("libgcc", $3, size)
@@ -52,6 +54,7 @@ $1 == ".boot" || $1 == ".data" { image += $2 }
 END {
     format = "%-20s %6d %6d\n"
     printf "%-20s %6s %6s\n", "module", "code", "ram"
+    table = 1024 - low # up to the services, at their fixed place
     texts = image - known - table
     add("core/texts", "r", texts)
     sort = "sort"

@@ -36,7 +36,7 @@
     .word 0
     .word hf_spare          /* PendSV */
     .word hf_spare          /* SysTick */
-    .rept 240
+    .rept HF_VECTORS - 16
     .word hf_entry_any
     .endr
 
@@ -69,7 +69,12 @@ hf_spare_entry:
 
 /* --------------------------------------------------------------------------------------- code */
 
+/* Fills the room between the vector table and the services, where a short table leaves enough. */
+#if HF_VECTORS <= 64
+    .section .hf_low, "ax"
+#else
     .section .text.hf_entry, "ax"
+#endif
 
 /* A spare hook leads here, and so does an exception that the bootloader does not expect. */
     func hf_spare
