@@ -4,10 +4,12 @@
 
     .hotflash/
         lock                     flock of whoever changes something
+        index/<hash of path>.idx the same for ELF files that were named with --elf; the newest few
         sim.json                 the emulated board that runs: port, process, board
         builds/<build ID>/
             build.json           board, where the ELF came from, its SHA-256
             firmware.elf         as it was flashed
+            firmware.idx         what was read of it already (:mod:`hotflash.elf.index`); made again when it is missing
             image.bin            as it was programmed
             journal.json         the edits that were made live on top (:mod:`hotflash.journal`)
             objects/<sha256>.o   what they were linked from
@@ -121,6 +123,11 @@ class Build:
     def elf(self) -> Path:
         """The stored ELF."""
         return self.folder / "firmware.elf"
+
+    @property
+    def index(self) -> Path:
+        """Where the index of the stored ELF is kept."""
+        return self.folder / "firmware.idx"
 
     @property
     def image(self) -> Path:
@@ -239,6 +246,19 @@ class Store:
                     if build is not None:
                         dated.append((build.elf.stat().st_mtime, folder.name, build))
         return [build for _, _, build in sorted(dated, key=lambda entry: entry[:2], reverse=True)]
+
+    def index_for(self, elf: Path) -> Path:
+        """Where the index of an ELF outside of the store is kept. Makes room for one more."""
+        import hashlib
+
+        folder = self.root / "index"
+        path = folder / f"{hashlib.sha256(os.fsencode(elf.absolute())).hexdigest()[:16]}.idx"
+        with contextlib.suppress(OSError):
+            if not path.exists():
+                kept = sorted(folder.glob("*.idx"), key=lambda entry: -entry.stat().st_mtime)
+                for old in kept[KEEP_BUILDS - 1 :]:
+                    old.unlink(missing_ok=True)
+        return path
 
     # ---- journals and objects
 

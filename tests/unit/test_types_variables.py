@@ -6,7 +6,6 @@ import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -271,7 +270,7 @@ def test_without_debug_information_by_the_symbol_table(tmp_path: Path) -> None:
         types.variable(firmware, "hidden")
     stripped = tmp_path / "stripped.elf"
     run("arm-none-eabi-strip", "-g", firmware.path, "-o", stripped)
-    assert not dwarf.DebugInfo.of(Firmware.load(stripped)).present
+    assert Firmware.load(stripped).debug.present is False
     assert _shown(Firmware.load(stripped), "counter") == "0x00000003"
 
 
@@ -303,17 +302,17 @@ def test_units_that_clang_compiled(tmp_path: Path, version: str) -> None:
     assert types.variable(firmware, "thing.call").type.name == "void (*)(int)"
 
 
-def test_only_the_units_that_hold_the_name_are_read(firmware: Firmware, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[str] = []
-    original: Callable[..., object] = dwarf.DebugInfo._in_unit
-
-    def watched(self: dwarf.DebugInfo, unit: object, *rest: object) -> object:
-        read.append(dwarf._text(unit.get_top_DIE().attributes["DW_AT_name"]))  # type: ignore[attr-defined]
-        return original(self, unit, *rest)
-
-    monkeypatch.setattr(dwarf.DebugInfo, "_in_unit", watched)
-    types.variable(Firmware.load(firmware.path), "deep_global")
-    assert [Path(name).as_posix() for name in read] == ["lib/deep/other.c"]
+def test_only_the_entries_of_the_type_are_read(firmware: Firmware, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    Firmware.load(firmware.path, index=index)
+    again = Firmware.load(firmware.path, index=index)
+    types.variable(again, "deep_global")
+    assert again.debug.touched == 1
+    info = dwarf.DebugInfo.of(again).dwarf
+    tables = info.read  # the abbreviations of one unit
+    assert tables < 100
+    types.variable(again, "deep_global")
+    assert info.read - tables <= 2, "the variable, and its type"
 
 
 def test_importing_does_not_load_pyelftools() -> None:

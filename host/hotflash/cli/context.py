@@ -59,6 +59,7 @@ class App:
             if not error.candidates or self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise
             session = Session.connect(settings, self.store, port=_menu(error))
+        session.progress = output.progress
         click.get_current_context().call_on_close(lambda: _finish(session))
         return session
 

@@ -8,7 +8,7 @@ used, nothing is allocated by a size that the file merely claims, and whatever i
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotflash.errors import ElfError
@@ -22,7 +22,7 @@ SHN_UNDEF, SHN_LORESERVE, SHN_ABS, SHN_COMMON, SHN_XINDEX = 0, 0xFF00, 0xFFF1, 0
 SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOTE, SHT_NOBITS, SHT_REL = 1, 2, 3, 4, 7, 8, 9
 SHT_INIT_ARRAY, SHT_FINI_ARRAY, SHT_PREINIT_ARRAY, SHT_GROUP = 14, 15, 16, 17
 SHT_ARM_EXIDX, SHT_ARM_ATTRIBUTES = 0x70000001, 0x70000003
-SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_MERGE, SHF_STRINGS, SHF_TLS = 1, 2, 4, 0x10, 0x20, 0x400
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_MERGE, SHF_STRINGS, SHF_TLS, SHF_COMPRESSED = 1, 2, 4, 0x10, 0x20, 0x400, 0x800
 STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_COMMON, STT_TLS, STT_GNU_IFUNC = 0, 1, 2, 3, 4, 5, 6, 10
 PT_LOAD = 1
@@ -30,6 +30,7 @@ _DATA = SHF_ALLOC | SHF_EXECINSTR
 
 EHDR = struct.Struct("<16sHHIIIIIHHHHHH")
 SHDR = struct.Struct("<10I")
+WORD = struct.Struct("<I")
 PHDR = struct.Struct("<8I")
 SYM = struct.Struct("<IIIBBH")
 REL = struct.Struct("<II")
@@ -38,7 +39,7 @@ RELA = struct.Struct("<IIi")
 
 @dataclass(slots=True)
 class Section:
-    """One section header and, unless it is NOBITS, the section's bytes."""
+    """One section header and, unless it is NOBITS, the way to the section's bytes."""
 
     index: int
     name: str
@@ -52,8 +53,19 @@ class Section:
     align: int
     """``sh_addralign``, at least 1."""
     entsize: int
-    data: bytes
-    """Empty for NOBITS."""
+    offset: int
+    """``sh_offset``: where its bytes are in the file."""
+    file: bytes = field(repr=False)
+    _data: bytes | None = field(default=None, repr=False)
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes; empty for NOBITS. Cut out of the file when they are asked for."""
+        found = self._data
+        if found is None:
+            nothing = self.kind in (0, SHT_NOBITS)
+            found = self._data = b"" if nothing else self.file[self.offset : self.offset + self.size]
+        return found
 
     @property
     def alloc(self) -> bool:
@@ -170,8 +182,7 @@ def _read_sections(
             raise fail(f"section {index}: its name is outside the string table") from None
         if align & (align - 1):
             raise fail(f"section {text}: alignment {align} is not a power of two")
-        content = b"" if kind in (0, SHT_NOBITS) else data[offset : offset + size]
-        sections.append(Section(index, text, kind, flags, address, size, link, info, align or 1, ent, content))
+        sections.append(Section(index, text, kind, flags, address, size, link, info, align or 1, ent, offset, data))
     return sections
 
 
@@ -209,12 +220,16 @@ def read_symbols(container: Container, *, keep_sections: bool) -> list[RawSymbol
     if names and names[-1] != 0:
         raise container.fail("the symbol table's names are not terminated")
     limit, found = len(names), len(sections)
+    room = 4 * limit + (1 << 20)  # names may share their ends, but not so much that memory runs out
     symbols = []
     unit, group = "", 0
     for index, (name, value, size, info, _, section) in enumerate(SYM.iter_unpack(table.data)):
         if name >= limit and (name or limit):
             raise container.fail(f"symbol {index}: its name is outside the string table")
         text = names[name : names.index(0, name)].decode("utf-8", "replace") if name else ""
+        room -= len(text)
+        if room < 0:
+            raise container.fail(f"symbol {index}: its name overlaps those of other symbols too much")
         kind, bind = info & 15, info >> 4
         if section >= found and section < SHN_LORESERVE:
             raise container.fail(f"symbol {index} ({text}) is in section {section}; there are only {found}")

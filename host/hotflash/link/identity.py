@@ -218,18 +218,5 @@ def _telling(firmware: Firmware, candidates: tuple[Symbol, ...]) -> dict[str, Sy
     return {name: c for c, group in owners.items() for name in group if count[name] == 1}
 
 
-@lru_cache(maxsize=4096)
 def _users(firmware: Firmware, address: int, size: int) -> frozenset[str]:
-    found = set()
-    for segment in firmware.segments:
-        if not segment.executable:
-            continue
-        for offset in range(0, max(size, 1), 4) if size <= 64 else (0,):
-            pattern = (address + offset).to_bytes(4, "little")
-            at = segment.data.find(pattern)
-            while at >= 0:
-                near = firmware.symbols_near(segment.virtual + at)
-                if near is not None:
-                    found.add(function_name(near[0].name))
-                at = segment.data.find(pattern, at + 1)
-    return frozenset(found)
+    return frozenset(function_name(user.name) for user in firmware.users(address, size))

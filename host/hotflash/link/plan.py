@@ -179,10 +179,8 @@ def _ranges(linker: Linker) -> list[Range]:
         if function.site is not None:
             found.append(Range(function.site.address, function.site.size))
             names[function.name] = function
-    if names and any("." in f.name for f in firmware.functions):
-        for symbol in firmware.functions:
-            if "." not in symbol.name or (".cold" not in symbol.name and ".part" not in symbol.name):
-                continue
+    if names:
+        for symbol in firmware.split:
             owner = names.get(function_name(symbol.name))
             unit = owner.piece.view.object.unit if owner else ""
             if owner is not None and (not symbol.unit or symbol.unit == unit):

@@ -321,9 +321,8 @@ class Linker:
             return True
         if address < header.self_address + 192 and address + size > header.self_address:
             return True
-        sites = self.firmware.sites
-        at = bisect_right(sites, address - 2 * header.nops, key=lambda s: s.address)
-        return at < len(sites) and sites[at].address < address + size
+        site = self.firmware.site_after(address - 2 * header.nops)
+        return site is not None and site < address + size
 
     # ------------------------------------------------------------------------------------ slots
 

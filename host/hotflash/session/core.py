@@ -27,6 +27,7 @@ from hotflash.wire.messages import HelloFlag, SlotFlag, SlotKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from hotflash.board import Board
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from hotflash.wire.events import Event
     from hotflash.wire.messages import HelloReply, Slot, StatusReply
 
+    Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 
 # SCB CPUID part numbers (ARMv7-M ARM B3.2.3 and the cores' manuals).
 _CORES = {
@@ -78,6 +80,8 @@ class Session:
         self.store = store
         self.port = port
         self.closed = False
+        self.progress: Progress = lambda _: contextlib.nullcontext()
+        """Shows that something takes long: a label in, and what to call with (done, total) out, or None."""
         self.warnings: list[str] = []
         """What went wrong on the side and was put right; for people."""
 
@@ -124,13 +128,11 @@ class Session:
 
         Raises :class:`~hotflash.errors.BuildIdError` when it is not to be had.
         """
-        from hotflash.elf.firmware import Firmware
-
         self.require_application()
         wanted = self.hello.build_id
         given = self.settings.elf
         if given is not None and not self.settings.source("elf").endswith(".toml"):
-            firmware = Firmware.load(given)
+            firmware = self._load(given, self.store.index_for(given))
             if firmware.build_id != wanted:
                 raise BuildIdError(
                     f"the device runs build {wanted.hex()}, {given} is build {firmware.build_id.hex()}",
@@ -140,7 +142,7 @@ class Session:
         build = self.store.build(wanted)
         if build is not None:
             try:
-                firmware = Firmware.load(build.elf)
+                firmware = self._load(build.elf, build.index)
             except HotflashError as error:
                 raise BuildIdError(
                     f"the stored ELF of build {wanted.hex()} is damaged: {error.message}",
@@ -150,7 +152,7 @@ class Session:
                 return firmware
         if given is not None and given.is_file():
             with contextlib.suppress(HotflashError):
-                firmware = Firmware.load(given)
+                firmware = self._load(given, self.store.index_for(given))
                 if firmware.build_id == wanted:
                     return firmware
         stored = self.store.builds()
@@ -167,6 +169,12 @@ class Session:
 
         settings = self.settings
         return Archives(settings.toolchain, settings.libc, settings.archives)
+
+    def _load(self, path: Path, index: Path) -> Firmware:
+        from hotflash.elf.firmware import Firmware
+
+        with self.progress("reading the firmware") as progress:
+            return Firmware.load(path, index=index, progress=progress)
 
     @property
     def firmware_or_none(self) -> Firmware | None:
@@ -353,9 +361,10 @@ class Session:
         image = build(firmware, board)
         dropped = self._live_edits()
         # Stored first: a host that dies right after programming must still know the build.
-        self.store.add_build(
-            image.build_id, path.read_bytes(), image.data, board=str(board.path), source=str(path.resolve())
+        stored = self.store.add_build(
+            image.build_id, firmware.data, image.data, board=str(board.path), source=str(path.resolve())
         )
+        firmware.save_index(stored.index, stored.elf)
         started = time.perf_counter()
         hello = self.device.flash(image, progress)
         elapsed = (time.perf_counter() - started) * 1e3
@@ -372,7 +381,7 @@ class Session:
             build_id=image.build_id,
             elf=str(path),
             size=len(image.data),
-            hooks=len(firmware.sites),
+            hooks=firmware.site_count,
             milliseconds=elapsed,
             dropped_edits=dropped,
         )
@@ -489,14 +498,15 @@ def export(
             raise UsageError("no board named", hint="name it with --board, HOTFLASH_BOARD or `board` in hotflash.toml")
         name = sim.board
     board = Board.find(name, settings.board_path)
-    image = build(Firmware.load(path), board)
+    firmware = Firmware.load(path)
+    image = build(firmware, board)
     bootloader = None
     if with_bootloader:
         from hotflash import sim as simulator
 
         bootloader = simulator.build_bootloader(board)
     hexfile.export(image, board, output, file_format=file_format, with_bootloader=bootloader)
-    store.add_build(image.build_id, path.read_bytes(), image.data, board=str(board.path), source=str(path.resolve()))
+    store.add_build(image.build_id, firmware.data, image.data, board=str(board.path), source=str(path.resolve()))
     return ExportReport(
         path=str(output),
         format=file_format or output.suffix.lower().lstrip("."),

@@ -58,31 +58,23 @@ class Names:
             for entry in (*journal.live, *journal.pending, *journal.previous, *journal.lost):
                 for edit in entry.edits:
                     found.setdefault(edit.ident, Named(edit.function, entry.unit))
-        if self.firmware is not None:
-            for symbol in (*self.firmware.functions, *self.firmware.variables):
-                if symbol.bind == "local":
-                    found.setdefault(local_ident(symbol.unit, symbol.name), Named(symbol.name, symbol.unit))
-                else:
-                    found.setdefault(global_ident(symbol.name), Named(symbol.name, ""))
         return found
-
-    @cached_property
-    def _by_hook(self) -> dict[int, Named]:
-        if self.firmware is None:
-            return {}
-        return {site.hook: Named(site.name, site.unit) for site in self.firmware.sites}
 
     def slot(self, slot: Slot) -> Named:
         """The function or variable that a slot holds a version of."""
         if slot.kind == SlotKind.LIST:
             return Named("", "")
-        if slot.hook:
-            named = self._by_hook.get(slot.hook - 1)
-            if named is not None:
-                return named
-        if slot.ident:
-            return self._by_ident.get(slot.ident, Named("", ""))
-        return Named("", "")
+        if slot.hook and self.firmware is not None:
+            site = self.firmware.site_of_hook(slot.hook - 1)
+            if site is not None:
+                return Named(site.name, site.unit)
+        if not slot.ident:
+            return Named("", "")
+        named = self._by_ident.get(slot.ident)
+        symbol = None if named is not None or self.firmware is None else self.firmware.by_ident(slot.ident)
+        if symbol is not None:
+            named = Named(symbol.name, symbol.unit if symbol.bind == "local" else "")
+        return named or Named("", "")
 
     def address(self, address: int, slots: Sequence[Slot] = ()) -> str | None:
         """``function+offset`` for an address in the base image or in a slot, None for anything else."""

@@ -13,19 +13,18 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from hotflash.errors import UsageError
-from hotflash.types.dwarf import DebugInfo, Found
+from hotflash.types.dwarf import DebugInfo
 from hotflash.types.model import Array, Bits, Pointer, Record, Type, raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hotflash.elf.firmware import Firmware, Symbol
+    from hotflash.elf.index import DebugVariable
 
 _HEAD = re.compile(r"\s*(?:(?P<unit>[^:\[\]]+):)?(?P<name>[A-Za-z_$][\w$]*)")
 _STEP = re.compile(r"\s*(?:\.\s*(?P<field>[A-Za-z_$][\w$]*)|\[\s*(?P<index>[^\]]*?)\s*\]|(?P<arrow>->))")
@@ -128,7 +127,9 @@ def _same_unit(asked: str, unit: str) -> bool:
     return asked == unit or unit.endswith(f"/{asked}") or asked.endswith(f"/{unit}")
 
 
-def _choose(firmware: Firmware, expression: str, found: Sequence[Found], unit: str | None) -> Found | None:
+def _choose(
+    firmware: Firmware, expression: str, found: Sequence[DebugVariable], unit: str | None
+) -> DebugVariable | None:
     if unit is not None:
         found = [item for item in found if _same_unit(unit, item.unit)]
     placed = {
@@ -168,7 +169,7 @@ def _symbol_only(firmware: Firmware, expression: str) -> TypedVariable | None:
 
 
 def _locals(firmware: Firmware, name: str) -> list[Symbol]:
-    return [symbol for symbol in firmware.symbols if symbol.name == name and symbol.bind == "local"]
+    return [symbol for symbol in firmware.named(name) if symbol.bind == "local"]
 
 
 def _untyped(firmware: Firmware, expression: str, name: str, unit: str | None) -> TypedVariable:
@@ -206,26 +207,15 @@ def _suggest(firmware: Firmware, name: str) -> str:
     return f"did you mean {' or '.join(close)}?" if close else "hotflash read --help says how variables are named"
 
 
-_objects: WeakKeyDictionary[Firmware, tuple[list[int], list[Symbol]]] = WeakKeyDictionary()
-
-
 def symbolizer(firmware: Firmware) -> Callable[[int], str | None]:
     """Return a function that names an address: ``work``, ``work+4``, ``table+12``, or None when nothing is there."""
-    known = _objects.get(firmware)
-    if known is None:
-        ordered = sorted(firmware.variables, key=lambda symbol: symbol.address)
-        known = _objects[firmware] = ([symbol.address for symbol in ordered], ordered)
-    addresses, objects = known
 
     def symbolize(address: int) -> str | None:
-        near = firmware.symbols_near(address & ~1)
-        if near is not None:
-            return f"{near[0].name}+{near[1]}" if near[1] else near[0].name
-        at = bisect_right(addresses, address) - 1
-        if at >= 0 and address < addresses[at] + max(objects[at].size, 1):
-            offset = address - addresses[at]
-            return f"{objects[at].name}+{offset}" if offset else objects[at].name
-        return None
+        near = firmware.symbols_near(address & ~1) or firmware.object_near(address)
+        if near is None:
+            return None
+        symbol, offset = near
+        return f"{symbol.name}+{offset}" if offset else symbol.name
 
     return symbolize
 
