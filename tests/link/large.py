@@ -47,7 +47,8 @@ def unit(number: int, functions: int, factor: int = 1) -> str:
         name, follower = first + i, first + (i + 1) % functions
         scale = factor if i == 0 else 1
         lines.append(
-            f"int function_{name}(int x, const char *text) {{ static int calls; int local = x * {name} * {scale};\n"
+            f"int function_{name}(int x, const char *text) {{\n"
+            f"  static int calls; int local = (x + {scale}) * {name + 3};\n"
             f"  if (x > {i}) {{ static u16 deep_{name}; deep_{name} += local; calls += deep_{name}; }}\n"
             f"  state_{number}[x & 3] += calls++; shared_{number} ^= local; shared_0 += *text;\n"
             f'  return x < 0 ? local : function_{follower}(x - 1, "text of {name}"); }}'

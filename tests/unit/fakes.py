@@ -16,7 +16,7 @@ from hotflash.elf.object import ObjectFile
 from hotflash.errors import AccessError, RefusedError
 from hotflash.live import LiveState
 from hotflash.session import Session
-from hotflash.session.names import defined_functions
+from hotflash.session.names import defined_functions, global_ident, local_ident
 from hotflash.settings import Settings
 from hotflash.store import Store
 from hotflash.wire.events import Event
@@ -65,6 +65,13 @@ class FakeFirmware:
         SimpleNamespace(hook=index, name=function.name, unit=function.unit, address=function.address)
         for index, function in enumerate(functions)
     )
+
+    def site_of_hook(self, hook: int) -> SimpleNamespace | None:
+        return next((site for site in self.sites if site.hook == hook), None)
+
+    def by_ident(self, ident: int) -> FakeSymbol | None:
+        names = {global_ident(f.name) if f.bind == "global" else local_ident(f.unit, f.name): f for f in self.functions}
+        return names.get(ident)
 
     def symbols_near(self, address: int) -> tuple[FakeSymbol, int] | None:
         for function in self.functions:

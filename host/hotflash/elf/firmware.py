@@ -224,6 +224,16 @@ class Firmware:
         """The whole file, as it was when it was opened."""
         return self._source.data
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._source.size
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the file that were read so far."""
+        return self._source.bytes_read
+
     @cached_property
     def container(self) -> elf.Container:
         """The ELF file with its sections, all of it read."""
@@ -387,6 +397,8 @@ class Firmware:
         address = addresses[rank]
         symbols = [s for s in self.table.at(self.table.code, address) if s.nops >= self.header.nops]
         symbols.sort(key=lambda s: (_RANK[s.bind], s.name))
+        if not symbols:
+            raise self.table.damaged()
         first = symbols[0]
         size = max(s.size for s in symbols)
         return Site(hooks[rank], first.name, first.unit, address, size, self.header.nops, tuple(symbols))
@@ -394,7 +406,7 @@ class Firmware:
     @cached_property
     def sites(self) -> tuple[Site, ...]:
         """Patch points in address order with their hook indices. FitError when the table has too few entries."""
-        return tuple(self.site_at.values())
+        return tuple(self._site(rank) for rank in range(self.site_count))
 
     @property
     def site_count(self) -> int:

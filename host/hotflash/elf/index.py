@@ -54,6 +54,10 @@ SYMBOL_TABLES = ("strings", "symbols", "names", "name_refs", "idents", "ident_re
                  "data_refs", "groups", "group_units", "members", "member_ends", "split", "values", "places",
                  "hot", "attributes", "note")  # fmt: skip
 DEBUG_TABLES = ("debug_strings", "units", "variables", "variable_names", "variable_refs", "debug_problem")
+_PARALLEL = (("names", "name_refs"), ("idents", "ident_refs"), ("code", "code_refs"), ("data", "data_refs"),
+             ("groups", "group_units", "member_ends"), ("values", "places"),
+             ("variable_names", "variable_refs"))  # fmt: skip
+"""Tables with as many entries as each other."""
 
 
 class Stamp(NamedTuple):
@@ -277,7 +281,9 @@ def unpack(data: bytes) -> tuple[Stamp, dict[str, bytes]] | None:
     for name, size in zip(names, lengths, strict=True):
         tables[name] = bytes(body[at : at + size])
         at += size + -size % 4
-    if any(len(tables[name]) % 4 for name in (*SYMBOL_TABLES[2:-2], *DEBUG_TABLES[3:5])):
+    if any(len(tables[name]) % 4 for name in (*SYMBOL_TABLES[2:-2], *DEBUG_TABLES[3:5])) or len(tables["hot"]) % 8:
+        return None
+    if any(len({len(tables[name]) for name in names}) > 1 for names in _PARALLEL) or len(tables["units"]) % _UNIT.size:
         return None
     return Stamp(*_STAMP.unpack_from(body)), tables
 

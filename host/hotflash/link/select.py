@@ -126,7 +126,7 @@ class Linker:
         asking = next((s.name for s in view.object.symbols if s.kind == elf.STT_FUNC
                        and view.object.sections[s.section].name == section), section)  # fmt: skip
         close = difflib.get_close_matches(name, known, 3)
-        hidden = [s for s in self.firmware.symbols if s.name == name]
+        hidden = self.firmware.named(name)
         chain = self.helpers.chain(view)
         problem, searched = self.helpers.problem, self.helpers.searched
         if hidden:
