@@ -17,6 +17,7 @@ from hotflash.cli import main as command
 from hotflash.cli import output
 from hotflash.cli.context import App
 from hotflash.session import ports
+from hotflash.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +144,12 @@ def test_help_names_every_command_and_every_command_has_help(capsys: pytest.Capt
         assert "--json" in text, module
         options = [word for word in text.split() if word.startswith("--")]
         assert not [option for option in options if "_" in option]
+
+
+def test_help_says_the_defaults_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    text = " ".join(run(capsys, "push", "--help")[0].split())
+    assert f"return; default {Settings().deadline:g}." in text
+    assert f"waited for; default {Settings().connect_timeout:g}." in text
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

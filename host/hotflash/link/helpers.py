@@ -233,6 +233,8 @@ class Helpers:
 
     def report(self) -> tuple[Helper, ...]:
         """What the transaction's slots use of the archives, each thing once, callers before what they need."""
+        if not self._views:  # as of almost every push: no member was opened, so nothing can be used of one
+            return ()
         found: dict[Target, Helper] = {}
         todo = [slot for slot in self._linker.slots if not any(_of_library(piece) for piece in slot.pieces)]
         names = {slot: slot.where for slot in todo}

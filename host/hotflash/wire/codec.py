@@ -25,10 +25,16 @@ class Message:
 
     def __init__(self, *values: Any, **named: Any) -> None:
         names = self._names
-        given = dict(zip(names, values, strict=False))
-        if len(values) > len(names) or given.keys() & named.keys() or named.keys() - set(names):
-            raise TypeError(f"{self.__class__.__name__}({', '.join(names)}) got {values} and {named}")
-        self.__dict__.update(given, **named)  # the class has the defaults
+        if len(values) > len(names):
+            raise TypeError(f"{self.__class__.__name__} has {len(names)} fields, not {len(values)}")
+        own = self.__dict__  # the class has the defaults
+        own.update(zip(names, values, strict=False))
+        for name, value in named.items():
+            if name in own or name not in names:
+                raise TypeError(
+                    f"{self.__class__.__name__}: {'two values for' if name in own else 'no'} field {name!r}"
+                )
+            own[name] = value
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
