@@ -93,6 +93,11 @@ class ObjectFile:
         """The first STT_FILE name: the source file that this object was compiled from, or empty."""
         return next((s.name for s in self.symbols if s.kind == elf.STT_FILE), "")
 
+    @cached_property
+    def has_threads(self) -> bool:
+        """It defines or uses thread-local variables."""
+        return any(s.kind == elf.STT_TLS for s in self.symbols)
+
     def relocations(self, section: int) -> list[Relocation]:
         """The relocations of a section in offset order; places and symbols are checked."""
         found = self._relocations.get(section)

@@ -26,7 +26,7 @@ from hotflash.link.model import (
     Target,
     Variable,
 )
-from hotflash.link.thumb import B24_MASK, NO_BRANCHES, get_b24, veneer_target
+from hotflash.link.thumb import B24_MASK, NO_BRANCHES, VENEER_MOST, get_b24, veneer_target
 
 if TYPE_CHECKING:
     from hotflash.elf.firmware import Firmware, Symbol
@@ -216,7 +216,7 @@ class Base:
                 value = get_b24(base, at) if kind.width == 4 and number != 51 else kind.get(base, at)
                 value, addend = place + 4 + value, addend + 4
                 if known is not None and (known + addend) & ~1 != value:
-                    behind = veneer_target(self._firmware.read(value, 12), value)
+                    behind = veneer_target(self._firmware.read(value, VENEER_MOST), value)
                     return behind is not None and behind & ~1 == (known + addend) & ~1
             elif kind.part:
                 return self._part(kind, ref, base, place, known=known, halves=halves)
@@ -226,6 +226,9 @@ class Base:
                     value += place
                 elif kind.rule == reloc.WORD_RELATIVE:
                     value += place & ~3
+                if number == reloc.TLS_IE32:
+                    word = self._firmware.read((value - addend) & 0xFFFFFFFF, 4)
+                    return known is not None and int.from_bytes(word, "little") == known
                 if kind.width < 4 and kind.rule == reloc.ABSOLUTE:
                     bits = (1 << 8 * kind.width) - 1
                     return known is not None and (known + addend) & bits == value & bits

@@ -60,6 +60,17 @@ class Missing(Target):
         super().__init__(name, address=0, tag=TAG_ABSOLUTE)
 
 
+class ThreadLocal(Target):
+    """A thread-local variable; ``address`` is its offset from the thread pointer."""
+
+    __slots__ = ("head",)
+
+    def __init__(self, name: str, *, address: int | None = None, head: int = 8, token: int = 0) -> None:
+        super().__init__(name, address=address, token=token)
+        self.head = head
+        """Bytes between the thread pointer and the first variable."""
+
+
 Ref = tuple[int, int, Target, int]
 """One reference: offset of the place, relocation kind, target, addend (section offset and Thumb bit included)."""
 

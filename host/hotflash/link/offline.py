@@ -10,8 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotflash.elf import format as elf
+from hotflash.elf.threads import head_size
 from hotflash.errors import LinkError
-from hotflash.link.model import TAG_ABSOLUTE, Missing, Target
+from hotflash.link.model import TAG_ABSOLUTE, Missing, Target, ThreadLocal
 from hotflash.link.relocate import address_of, apply, extend, read
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Known(NamedTuple):
     """Without the Thumb bit."""
     function: bool
     """Pointers to it carry the Thumb bit."""
+    thread: bool = False
+    """It is thread-local; ``address`` is its offset from the thread pointer."""
 
 
 class Part(Target):
@@ -85,6 +88,8 @@ class OfflineLink:
         self.parts: list[Part] = []
         self._by_section: dict[tuple[int, int], Part] = {}
         self._commons: dict[str, Part] = {}
+        self._threads: dict[Part, ThreadLocal] = {}
+        """Sections of thread-local variables, as code sees them."""
         self._globals: dict[str, tuple[int, RawSymbol]] = {}
         self._entries: list[list[Entry | None]] = [[None] * len(obj.symbols) for obj in objects]
         self._objects = objects
@@ -173,6 +178,8 @@ class OfflineLink:
             if known is not None:
                 number, symbol = known
             elif (found := self._resolve(symbol.name)) is not None:
+                if found.thread:
+                    return ThreadLocal(symbol.name, address=found.address), 0, 0
                 return Target(symbol.name, address=found.address), 0, int(found.function)
             elif symbol.bind == elf.STB_WEAK:
                 return Missing(symbol.name), 0, 0
@@ -191,6 +198,8 @@ class OfflineLink:
         if part is None:
             name = self._objects[number].sections[symbol.section].name
             raise LinkError(f"{obj.name}: {where} refers to section {name}, which is not linked")
+        if symbol.kind == elf.STT_TLS:
+            return self._threads.setdefault(part, ThreadLocal(symbol.name)), symbol.value, 0
         return part, symbol.value & ~1 if bit else symbol.value, bit
 
     # ----------------------------------------------------------------------------------- places
@@ -208,6 +217,7 @@ class OfflineLink:
                         f"{part.object.name}: {part.name} at {address:#010x} is not aligned to {part.align}"
                     )
                 part.address = here[part].address = address
+            self._place_threads()
             grown = False
             for part in self.parts:
                 if part.section is None or not part.section.code or part.address is None:
@@ -220,6 +230,15 @@ class OfflineLink:
                     grown = True
             if not grown:
                 return
+
+    def _place_threads(self) -> None:
+        """Offsets of thread-local variables: all their sections together are what each thread gets a copy of."""
+        block = [p for p in self.parts if p.section is not None and p.section.flags & elf.SHF_TLS]
+        start = min((p.address for p in block if p.address is not None), default=0)
+        head = head_size(max((p.align for p in block), default=1))
+        for part, target in self._threads.items():
+            if part.address is not None:
+                target.address, target.head = part.address - start + head, head
 
     def write(self, *, wide: bool) -> None:
         """Fills in all references."""

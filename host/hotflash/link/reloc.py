@@ -23,6 +23,7 @@ ABSOLUTE, RELATIVE, WORD_RELATIVE = 0, 1, 2
 
 NONE, ABS32, REL32, THM_CALL, V4BX, TARGET1, THM_JUMP24 = 0, 2, 3, 10, 40, 38, 30
 THM_MOVW_ABS_NC, THM_MOVT_ABS = 47, 48
+TLS_LDO32, TLS_IE32, TLS_LE32 = 106, 107, 108
 
 
 def get_word(data: bytes | bytearray, at: int) -> int:
@@ -145,6 +146,9 @@ def _kinds() -> dict[int, Kind]:
         Kind(54, "R_ARM_THM_PC12", 4, thumb.LDR12_MASK, WORD_RELATIVE, thumb.get_ldr12, thumb.put_ldr12),
         Kind(55, "R_ARM_ABS32_NOI", *word),
         Kind(56, "R_ARM_REL32_NOI", *relative),
+        Kind(TLS_LDO32, "R_ARM_TLS_LDO32", *word),  # of debug information: from the first variable on
+        Kind(TLS_IE32, "R_ARM_TLS_IE32", *relative),  # of a word that holds what R_ARM_TLS_LE32 would be
+        Kind(TLS_LE32, "R_ARM_TLS_LE32", *word),  # from the thread pointer on
         Kind(102, "R_ARM_THM_JUMP11", 2, thumb.B11_MASK, RELATIVE, thumb.get_b11, thumb.put_b11, (-2048, 2046)),
         Kind(103, "R_ARM_THM_JUMP8", 2, thumb.B8_MASK, RELATIVE, thumb.get_b8, thumb.put_b8, (-256, 254)),
     ]
@@ -162,7 +166,10 @@ KINDS = _kinds()
 IGNORED = {NONE, V4BX}
 """Kinds without an effect here: V4BX marks a BX for ARMv4 linkers."""
 
-NO_THUMB_BIT = {55, 56}
+THREAD = {TLS_LDO32, TLS_IE32, TLS_LE32}
+"""Kinds for thread-local variables, and only for these."""
+
+NO_THUMB_BIT = {55, 56} | THREAD
 """Kinds without interworking bit."""
 
 NAMES = {
@@ -173,8 +180,8 @@ NAMES = {
     24: "R_ARM_GOTOFF32", 25: "R_ARM_BASE_PREL", 26: "R_ARM_GOT_BREL", 27: "R_ARM_PLT32", 28: "R_ARM_CALL",
     29: "R_ARM_JUMP24", 39: "R_ARM_SBREL31", 43: "R_ARM_MOVW_ABS_NC", 44: "R_ARM_MOVT_ABS", 94: "R_ARM_PLT32_ABS",
     95: "R_ARM_GOT_ABS", 96: "R_ARM_GOT_PREL", 97: "R_ARM_GOT_BREL12", 98: "R_ARM_GOTOFF12", 100: "R_ARM_GNU_VTENTRY",
-    101: "R_ARM_GNU_VTINHERIT", 104: "R_ARM_TLS_GD32", 105: "R_ARM_TLS_LDM32", 106: "R_ARM_TLS_LDO32",
-    107: "R_ARM_TLS_IE32", 108: "R_ARM_TLS_LE32", 136: "R_ARM_THM_BF16", 137: "R_ARM_THM_BF12",
+    101: "R_ARM_GNU_VTINHERIT", 104: "R_ARM_TLS_GD32", 105: "R_ARM_TLS_LDM32",
+    136: "R_ARM_THM_BF16", 137: "R_ARM_THM_BF12",
     138: "R_ARM_THM_BF18", 160: "R_ARM_IRELATIVE", 161: "R_ARM_GOTFUNCDESC",
 } | {number: kind.name for number, kind in KINDS.items()}  # fmt: skip
 """Names for messages, of handled and unhandled kinds."""

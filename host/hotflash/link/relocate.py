@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hotflash.elf import attributes
 from hotflash.errors import LinkError
 from hotflash.link import reloc, thumb
-from hotflash.link.model import Missing, Piece, Target
+from hotflash.link.model import Missing, Piece, Target, ThreadLocal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,10 +72,9 @@ def read(
         kind = reloc.KINDS.get(number)
         where = f"{obj.name}: {section.name}+{offset:#x}"
         if kind is None:
-            hint = "keep the variable out of pushed code, or flash" if 104 <= number <= 108 else None
             raise LinkError(
                 f"{where}: {reloc.name_of(number)} against {obj.symbols[symbol].name or '?'} is not handled",
-                hint=hint or "compile without position-independent or special code models",
+                hint="compile without position-independent or special code models",
             )
         if at + kind.width > size:
             name = obj.symbols[symbol].name or "?"
@@ -84,9 +83,23 @@ def read(
         field = int.from_bytes(data[at : at + kind.width], "little") & kind.mask
         data[at : at + kind.width] = field.to_bytes(kind.width, "little")
         entry = entries[symbol] or resolve(symbol, addend, 4 if kind.branch else 0, section.name, offset)
+        if (number in reloc.THREAD) != (type(entry[0]) is ThreadLocal):
+            raise _mixed(where, number, entry[0])
         bit = entry[2] if not kind.branch and number not in reloc.NO_THUMB_BIT and kind.part != "high" else 0
         put((at, number, entry[0], entry[1] + addend | bit))
+    if obj.has_threads:
+        for at, number, target, _ in refs:
+            if type(target) is ThreadLocal and number not in reloc.THREAD:
+                raise _mixed(f"{obj.name}: {section.name}+{at + start:#x}", number, target)
     return refs
+
+
+def _mixed(where: str, number: int, target: Target) -> LinkError:
+    kind = "is thread-local" if type(target) is ThreadLocal else "is not thread-local"
+    return LinkError(
+        f"{where}: {reloc.name_of(number)} against {target.name}, which {kind}",
+        hint="declare the variable alike in all units, and flash the new build",
+    )
 
 
 def extend(
@@ -101,12 +114,23 @@ def extend(
 ) -> None:
     """Gives branches that may not reach their target a jump behind ``data``, one per target.
 
+    References that go through a word (R_ARM_TLS_IE32) get theirs there, too.
+
     ``low`` and ``high`` are the least and the greatest address that ``data`` can get; ``reaches`` says the same of
     a target, None where no veneer is wanted. ``here`` stands for the start of ``data``.
     """
     made: dict[tuple[Target, int], int] = {}
+    words: dict[Target, int] = {}
     for number, (at, kind_number, target, addend) in enumerate(refs):
         if kind_number == reloc.ABS32:
+            continue
+        if kind_number == reloc.TLS_IE32:
+            offset = words.get(target)
+            if offset is None:
+                data += bytes(-len(data) % 4 + 4)
+                offset = words[target] = len(data) - 4
+                refs.append((offset, reloc.TLS_LE32, target, 0))
+            refs[number] = (at, reloc.REL32, here, offset + addend)
             continue
         kind = reloc.KINDS[kind_number]
         if kind.reach is None or target is here or type(target) is Missing:
@@ -162,6 +186,8 @@ def apply(data: bytearray, refs: Sequence[Ref], address: int, where: Callable[[i
                     value -= address + at
                 elif kind.rule == reloc.WORD_RELATIVE:
                     value -= (address + at) & ~3
+                elif isinstance(target, ThreadLocal) and number == reloc.TLS_LDO32:
+                    value -= target.head
                 kind.put(data, at, value & ~1 if kind.branch else value)
         except OverflowError as error:
             raise LinkError(

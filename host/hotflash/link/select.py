@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import difflib
 from bisect import bisect_right
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hotflash.elf import attributes
 from hotflash.elf import format as elf
+from hotflash.elf.threads import thread_variables
 from hotflash.errors import LinkError
 from hotflash.link import reloc, thumb
 from hotflash.link.content import Base, Condenser
 from hotflash.link.helpers import Helpers
 from hotflash.link.identity import function_name, ident
-from hotflash.link.model import Component, Function, Piece, SlotPlan, Target, Variable
+from hotflash.link.model import Component, Function, Piece, SlotPlan, Target, ThreadLocal, Variable
 from hotflash.link.relocate import extend, is_wide
 from hotflash.link.view import View
 from hotflash.wire.messages import Slot, SlotKind
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from hotflash.elf.firmware import Firmware
     from hotflash.elf.object import ObjectFile
+    from hotflash.elf.threads import ThreadVariable
     from hotflash.link.helpers import Source
     from hotflash.link.relocate import Entry
     from hotflash.live import LiveState
@@ -111,6 +114,8 @@ class Linker:
             return views[0].definition(views[0].globals[name])
         symbol = self.firmware.globals.get(name)
         who = ident(name)
+        if symbol is None and asking.object.has_threads and (thread := self.threads.get(("", name))) is not None:
+            return ThreadLocal(name, address=thread.offset, head=thread.head, token=who), 0, 0
         if symbol is not None:
             return Target(name, address=symbol.address, token=who), 0, int(symbol.kind == "function")
         for live, bit in ((self.live_stubs.get(who), 1), (self.live_variables.get(who), 0)):
@@ -145,6 +150,11 @@ class Linker:
             + (f"; it is not in {searched} either" if searched else ""),
             hint=hint,
         )
+
+    @cached_property
+    def threads(self) -> dict[tuple[str, str], ThreadVariable | None]:
+        """The firmware's thread-local variables by unit and name; read when an object has some."""
+        return thread_variables(self.firmware.container)
 
     # -------------------------------------------------------------------------------- selection
 

@@ -225,14 +225,27 @@ def stub(hook: int, *, wide: bool = True) -> bytes:
     return bytes(code)
 
 
-def veneer_target(code: bytes, address: int) -> int | None:
-    """Where a veneer that GNU ld made leads, or None when ``code`` at ``address`` is not one.
+VENEER_MOST = 16
+"""Bytes that :func:`veneer_target` wants to see."""
 
-    Known are the shapes for cores with Thumb-2: a literal load to the PC, and movw, movt, bx ip (pure code).
+_VENEERS = {
+    b"\x5f\xf8\x00\xf0": 4,  # GNU ld: ldr.w pc, [pc, #-0]
+    b"\xdf\xf8\x00\xf0": 4,  # veneer()
+    b"\x01\xb4\x02\x48\x84\x46\x01\xbc\x60\x47\x00\xbf": 12,  # GNU ld: push {r0}, ldr, mov ip, pop, bx ip, nop
+    b"\x03\xb4\x01\x48\x01\x90\x01\xbd": 8,  # veneer()
+}
+"""Codes that load the PC from a word, and where that word is."""
+
+
+def veneer_target(code: bytes, address: int) -> int | None:
+    """Where a veneer that GNU ld or :func:`veneer` made leads, or None when ``code`` at ``address`` is not one.
+
+    Known are the shapes of cores with 32-bit instructions: a literal load to the PC (GNU ld writes an offset of -0)
+    and movw, movt, bx ip (pure code); and those of ARMv6-M and ARMv8-M Baseline that load a literal.
     """
-    if len(code) >= 8 and code[:4] == b"\xdf\xf8\x00\xf0" and address % 4 == 0:
-        word: int = _I.unpack_from(code, 4)[0]
-        return word
+    literal = next((at for shape, at in _VENEERS.items() if code.startswith(shape)), 0)
+    if literal and len(code) >= literal + 4 and address % 4 == 0:
+        return int.from_bytes(code[literal : literal + 4], "little")
     if len(code) >= 10 and code[8:10] == b"\x60\x47":
         low, high = _HH.unpack_from(code, 0), _HH.unpack_from(code, 4)
         if low[0] & 0xFBF0 == 0xF240 and high[0] & 0xFBF0 == 0xF2C0 and low[1] & high[1] & 0x8F00 == 0x0C00:

@@ -13,7 +13,7 @@ from hotflash.elf import format as elf
 from hotflash.elf.firmware import NOP
 from hotflash.errors import LinkError
 from hotflash.link.identity import Names, function_name, ident, is_clang, is_private, static_name
-from hotflash.link.model import TAG_ABSOLUTE, Function, Missing, Piece, Target, Variable
+from hotflash.link.model import TAG_ABSOLUTE, Function, Missing, Piece, Target, ThreadLocal, Variable
 from hotflash.link.relocate import read
 
 if TYPE_CHECKING:
@@ -169,10 +169,7 @@ class View:
         elif symbol.section == elf.SHN_COMMON:
             entry = self._variable(symbol), 0, 0
         elif symbol.kind == elf.STT_TLS or self.object.sections[symbol.section].flags & elf.SHF_TLS:
-            raise LinkError(
-                f"{self.object.name}: {section}+{offset:#x} refers to the thread-local {symbol.name}",
-                hint="thread-local variables cannot be patched",
-            )
+            entry = self._thread_local(symbol, f"{self.object.name}: {section}+{offset:#x}"), 0, 0
         else:
             found, keep = self._defined(symbol, addend, bias, f"{self.object.name}: {section}+{offset:#x}")
             if keep:
@@ -193,6 +190,24 @@ class View:
         if found is not None:
             return found
         raise self.linker.undefined(symbol.name, self, section, offset)
+
+    def _thread_local(self, symbol: Symbol, where: str) -> Target:
+        """The firmware's thread-local variable of that name and unit; there is no room for new ones."""
+        local = symbol.bind == elf.STB_LOCAL
+        known = self.linker.threads.get((symbol.unit if local else "", symbol.name))
+        if known is None:
+            raise LinkError(
+                f"{where} refers to the thread-local {symbol.name}, which the firmware does not have by this name",
+                hint="thread-local variables cannot be added to running threads: flash the new build",
+            )
+        if symbol.size and known.size and symbol.size != known.size:
+            raise LinkError(
+                f"{symbol.name} has {symbol.size} bytes in {self.object.name}, but the live thread-local variable has "
+                f"{known.size}",
+                hint="a live variable keeps its size: use a new name, or flash the new build",
+            )
+        who = ident(symbol.unit, symbol.name) if local else ident(symbol.name)
+        return ThreadLocal(symbol.name, address=known.offset, head=known.head, token=who)
 
     def _defined(self, symbol: Symbol, addend: int, bias: int, where: str) -> tuple[Entry, bool]:
         section = self.object.sections[symbol.section]
