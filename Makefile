@@ -2,6 +2,7 @@
 #              (the demo alone needs fewer packages, and installs no more)
 # make demo    an emulated board runs the example; one line of it is edited and pushed while it runs
 # make test    lint, and all tests
+# make test-link-all  every object of the toolchain's libraries, linked here and by GNU ld: the long run
 # make lint    ruff and mypy
 # make bench   the numbers of docs/DESIGN.md, measured here and now
 
@@ -14,6 +15,9 @@ JOBS ?= 2
 # command that has to be there: Debian package that brings it; the demo needs less than the tests do
 TOOLS := arm-none-eabi-gcc:gcc-arm-none-eabi qemu-system-arm:qemu-system-arm
 TEST_TOOLS := gcc:gcc cmake:cmake git:git clang-19:clang-19
+# file that has to be there: Debian package that brings it; the linker is compared on these libraries' objects
+TEST_FILES := /usr/lib/picolibc/arm-none-eabi/lib/libc.a:picolibc-arm-none-eabi \
+	/usr/lib/arm-none-eabi/lib/libstdc++.a:libstdc++-arm-none-eabi-newlib
 missing = $(foreach tool,$(1),$(if $(shell command -v $(firstword $(subst :, ,$(tool)))),,$(lastword $(subst :, ,$(tool)))))
 MISSING := $(call missing,$(TOOLS))
 ifneq ($(shell command -v arm-none-eabi-gcc),)
@@ -27,9 +31,10 @@ ifneq ($(shell $(PYTHON) -c 'import ensurepip, venv' 2>&1),)
 MISSING += python3-venv
 endif
 MISSING := $(strip $(MISSING))
-TEST_MISSING := $(strip $(MISSING) $(call missing,$(TEST_TOOLS)) $(if $(wildcard /usr/include/stdio.h),,libc6-dev))
+absent = $(foreach file,$(1),$(if $(wildcard $(firstword $(subst :, ,$(file)))),,$(lastword $(subst :, ,$(file)))))
+TEST_MISSING := $(strip $(MISSING) $(call missing,$(TEST_TOOLS)) $(call absent,$(TEST_FILES)) $(if $(wildcard /usr/include/stdio.h),,libc6-dev))
 
-.PHONY: all setup demo demo-setup test test-fast lint bench clean packages test-packages
+.PHONY: all setup demo demo-setup test test-fast test-link-all lint bench clean packages test-packages
 all: setup
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -60,6 +65,9 @@ test: setup lint
 
 test-fast: setup
 	$(BIN)/python -m pytest -q -n $(JOBS) tests/unit tests/link
+
+test-link-all: setup
+	$(BIN)/python -m tests.link.all_objects --jobs $(JOBS)
 
 lint: setup
 	$(BIN)/ruff check

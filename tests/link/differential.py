@@ -57,7 +57,8 @@ def plain_copy(obj: ObjectFile) -> bytes:
     """The object for GNU ld: section number 5 is called ``s5``, and none is mergeable or of a special type."""
     data = bytearray(obj.container.data)
     shoff = struct.unpack_from("<I", data, 32)[0]
-    names = bytearray(b"\0")
+    strings = struct.unpack_from("<H", data, 50)[0]
+    names = bytearray(obj.sections[strings].data)  # clang has symbols' names in there, too
     for section in obj.sections:
         at = shoff + 40 * section.index
         if section.alloc:
@@ -81,7 +82,6 @@ def plain_copy(obj: ObjectFile) -> bytes:
     for section in obj.sections:
         at = shoff + 40 * section.index + 8
         struct.pack_into("<I", data, at, struct.unpack_from("<I", data, at)[0] & ~_SHF_GROUP)
-    strings = struct.unpack_from("<H", data, 50)[0]
     struct.pack_into("<II", data, shoff + 40 * strings + 16, len(data), len(names))
     return bytes(data + names)
 
@@ -260,7 +260,8 @@ class Comparison:
             self.figures.relocations[name] += 1
             kind = reloc.KINDS.get(number)
             if number == reloc.TLS_IE32:
-                here, there = (offset + int.from_bytes(b[offset : offset + 4], "little") for b in (ours, other))
+                addend = kind.get(section.data, offset) if kind else 0
+                here, there = (offset + reloc.get_word(b, offset) - addend for b in (ours, other))
                 word = bytes(part.data[here : here + 4])
                 reference = self._word((part.address + there) & 0xFFFFFFFF)
                 assert word == reference, f"{where}+{offset:#x}: {name} leads to {word!r}, GNU ld's to {reference!r}"
