@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from hotflash.elf.archive import Archive
+
 MULTILIBS = {
     "v6-m": ("-mcpu=cortex-m0",),
     "v7-m": ("-mcpu=cortex-m3",),
@@ -36,19 +38,7 @@ def _ask(*options: str) -> str:
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of an archive's members (ar(5), with GNU's long names)."""
-    data = path.read_bytes()
-    assert data[:8] == b"!<arch>\n", path
-    names, at = b"", 8
-    while at + 60 <= len(data):
-        header = data[at : at + 60]
-        name, size = header[:16].rstrip(), int(header[48:58])
-        content = data[at + 60 : at + 60 + size]
-        at += 60 + size + size % 2
-        if name == b"//":
-            names = content
-        elif name not in (b"/", b"/SYM64/"):
-            if name[:1] == b"/":
-                start = int(name[1:])
-                name = names[start : names.index(b"\n", start)]
-            yield name.rstrip(b"/").decode(), content
+    """Names and contents of an archive's members."""
+    opened = Archive.open(path)
+    for member in opened:
+        yield member.name, opened.read(member)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from hotflash.errors import LinkError
+from hotflash.errors import ElfError, LinkError
 from hotflash.link import thumb
 from hotflash.link.offline import Known, in_sequence, link
 from tests.link.toolchain import HOT, Workshop
@@ -54,3 +54,16 @@ def test_a_symbol_defined_twice_is_refused(shop: Workshop) -> None:
     objects = [shop.compile("int twin(void) { return 1; }", unit) for unit in ("a.c", "b.c")]
     with pytest.raises(LinkError, match="twin is defined in"):
         link(objects, KNOWN.get, in_sequence(0), wide=True)
+
+
+def test_a_function_that_claims_to_be_longer_than_its_section_ends_with_it(shop: Workshop) -> None:
+    source = "\t.text\n\tnop\n\tnop\n\t.global f\n\t.type f,%function\n\t.thumb_func\nf:\tbx lr\n\t.size f, 6\n"
+    obj = shop.assemble(source)
+    linked = link([obj], KNOWN.get, in_sequence(0x1000), wide=True)
+    assert linked.value(obj, next(s for s in obj.symbols if s.name == "f")) == 0x1005
+    assert next(p for p in linked.parts if p.name == ".text").data == bytes.fromhex("00bf00bf7047")
+
+
+def test_a_function_behind_its_section_is_refused(shop: Workshop) -> None:
+    with pytest.raises(ElfError, match=r"f .* reaches behind the end of its section"):
+        shop.assemble("\t.text\n\tbx lr\n\t.global f\n\t.type f,%function\n\t.set f, .+8\n")
