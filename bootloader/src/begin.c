@@ -33,12 +33,7 @@ static uint8_t check_requests(struct hf_reader r, uint32_t count)
     return r.bad || hf_reader_left(&r) != 0 ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_OK;
 }
 
-struct shortage {
-    const char *what;
-    uint32_t needed, there;
-};
-
-static uint32_t allocate(const struct hf_slot_request_record *q, struct shortage *shortage)
+static uint32_t allocate(const struct hf_slot_request_record *q, struct hf_shortage_record *shortage)
 {
     const uint8_t kind = (uint8_t)(q->kind & ~HF_REQUEST_ZERO);
     struct hf_block as = {
@@ -53,7 +48,7 @@ static uint32_t allocate(const struct hf_slot_request_record *q, struct shortage
     if (kind == HF_SLOT_VAR) {
         address = hf_data_alloc(q->length, q->align);
         if (address == 0) {
-            *shortage = (struct shortage){"data heap", q->length, hf_data_space()};
+            *shortage = (struct hf_shortage_record){HF_MEMORY_DATA_HEAP, q->length, hf_data_space()};
             return 0;
         }
         as.length = 8;
@@ -63,14 +58,14 @@ static uint32_t allocate(const struct hf_slot_request_record *q, struct shortage
         uint32_t hook = hf_hook_spare();
 
         if (hook >= hf_state.hook_capacity) {
-            *shortage = (struct shortage){"spare hooks", 1, 0};
+            *shortage = (struct hf_shortage_record){HF_MEMORY_SPARE_HOOKS, 1, 0};
             return 0;
         }
         as.hook = (uint16_t)(hook + 1u);
     }
     block = hf_heap_alloc(&as, q->deps_count);
     if (block == 0) {
-        *shortage = (struct shortage){"code heap", q->length, hf_heap_space()};
+        *shortage = (struct hf_shortage_record){HF_MEMORY_CODE_HEAP, q->length, hf_heap_space()};
         return 0;
     }
     if (kind == HF_SLOT_VAR) {
@@ -85,7 +80,7 @@ static uint32_t allocate(const struct hf_slot_request_record *q, struct shortage
 }
 
 /* All or none. */
-static bool allocate_all(struct hf_reader r, const struct hf_begin_request *q, struct shortage *shortage)
+static bool allocate_all(struct hf_reader r, const struct hf_begin_request *q, struct hf_shortage_record *shortage)
 {
     const struct hf_block as = {
         .kind = HF_SLOT_LIST, .flags = HF_SLOTF_OPEN, .length = q->pairs * (uint32_t)sizeof(struct hf_pair)};
@@ -93,7 +88,7 @@ static bool allocate_all(struct hf_reader r, const struct hf_begin_request *q, s
 
     list = q->pairs <= hf_map.heap_size / sizeof(struct hf_pair) ? hf_heap_alloc(&as, q->slots_count) : 0;
     if (list == 0) {
-        *shortage = (struct shortage){"code heap", q->pairs * (uint32_t)sizeof(struct hf_pair), hf_heap_space()};
+        *shortage = (struct hf_shortage_record){HF_MEMORY_CODE_HEAP, q->pairs * (uint32_t)sizeof(struct hf_pair), hf_heap_space()};
         return false;
     }
     hf_state.txn = list;
@@ -153,7 +148,7 @@ HF_HANDLER(hf_do_begin)
     const uint8_t *message = r->at;
     uint32_t length = hf_reader_left(r);
     struct hf_begin_request q;
-    struct shortage shortage = {"", 0, 0};
+    struct hf_shortage_record shortage = {0};
     const struct hf_image_header *h = hf_ptr(hf_state.header);
     struct hf_reader tag = {h->build_id, h->build_id + 4, false};
     uint32_t bytes, stall;
@@ -201,12 +196,7 @@ HF_HANDLER(hf_do_begin)
         return HF_E_LOST;
     }
     if (!done) {
-        hf_put_text(w, shortage.what);
-        hf_put_text(w, ": ");
-        hf_put_dec(w, shortage.needed);
-        hf_put_text(w, " needed, ");
-        hf_put_dec(w, shortage.there);
-        hf_put_text(w, " free");
+        hf_put_shortage_record(w, &shortage);
         return HF_E_NOMEM;
     }
     fill_deps(*r);

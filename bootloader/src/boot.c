@@ -49,34 +49,34 @@ static bool hot_ranges_sane(const struct hf_image_header *h)
 }
 
 /* All but the valid mark. */
-const char *hf_image_check(const struct hf_image_header **header)
+enum hf_reason hf_image_check(const struct hf_image_header **header)
 {
     const struct hf_image_header *h = find_header();
 
     *header = h;
     if (h == NULL) {
-        return "no application: no image header in flash";
+        return HF_REASON_NO_HEADER;
     }
     if (h->version != HF_IMAGE_VERSION || h->size != sizeof *h) {
-        return "the image header has another version";
+        return HF_REASON_VERSION;
     }
     if (h->base != hf_map.app_base || (h->nops != 4u && h->nops != 6u) || h->ram_start > h->ram_end ||
         !hf_within(h->ram_start, h->ram_end - h->ram_start, hf_map.ram_base, hf_map.ram_size) || !vectors_sane(h)) {
-        return "the image header's ranges are not this board's";
+        return HF_REASON_RANGES;
     }
     if ((h->flags & HF_IMAGE_FLAG_HOT) == 0) {
-        return NULL;
+        return HF_REASON_NONE;
     }
     if (!hot_ranges_sane(h)) {
-        return "the image header's ranges are not this board's";
+        return HF_REASON_RANGES;
     }
     if (h->abi >> 16 != HF_ABI >> 16 || h->abi > HF_ABI) {
-        return "the application needs a newer bootloader";
+        return HF_REASON_ABI;
     }
     if (image_crc(h) != h->crc) {
-        return "the application's CRC is wrong";
+        return HF_REASON_CRC;
     }
-    return NULL;
+    return HF_REASON_NONE;
 }
 
 static bool marked(const struct hf_image_header *h)
@@ -122,27 +122,27 @@ static void take_header(const struct hf_image_header *h)
 static enum hf_boot decide(void)
 {
     const struct hf_image_header *h;
-    const char *reason = hf_image_check(&h);
-    bool hot = reason == NULL && (h->flags & HF_IMAGE_FLAG_HOT) != 0;
+    enum hf_reason reason = hf_image_check(&h);
+    bool hot = reason == HF_REASON_NONE && (h->flags & HF_IMAGE_FLAG_HOT) != 0;
 
     if (hot && !marked(h)) {
-        reason = "the application was not programmed completely";
+        reason = HF_REASON_UNFINISHED;
     }
-    if (reason == NULL) {
+    if (reason == HF_REASON_NONE) {
         take_header(h);
     }
     if (asked_to_stay()) {
-        reason = "asked to wait";
+        reason = HF_REASON_ASKED;
     }
-    if (reason != NULL) {
+    if (reason != HF_REASON_NONE) {
         hf_report(HF_REPORT_BOOT, reason);
         return HF_BOOT_WAIT;
     }
     if (!hot) {
-        hf_report(HF_REPORT_PLAIN, "the application was programmed without its patch points");
+        hf_report(HF_REPORT_PLAIN, HF_REASON_NONE);
         return HF_BOOT_PLAIN;
     }
-    hf_report(HF_REPORT_BOOT, "");
+    hf_report(HF_REPORT_BOOT, HF_REASON_NONE);
     hf_hooks_init();
     hf_heap_init();
     return HF_BOOT_HOT;

@@ -37,6 +37,17 @@ uint32_t hf_get_uv(struct hf_reader *c)
     return 0;
 }
 
+void hf_put_str(struct hf_writer *c, const char *text)
+{
+    uint32_t length = 0;
+
+    while (text[length] != '\0') {
+        length++;
+    }
+    hf_put_uv(c, length);
+    hf_put_bytes(c, (const uint8_t *)text, length);
+}
+
 bool hf_get(struct hf_reader *c, const char *fields, void *message)
 {
     uint32_t *word = message;

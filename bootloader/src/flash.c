@@ -121,7 +121,7 @@ HF_HANDLER(hf_do_flash_end)
 {
     const struct hf_flash_end_request *q = &request->flash_end;
     const struct hf_image_header *h;
-    const char *reason;
+    enum hf_reason reason;
     uint32_t mark[4], offset;
 
     if (!waiting() || hf_state.flash_open == 0) {
@@ -129,9 +129,12 @@ HF_HANDLER(hf_do_flash_end)
     }
     reason = hf_image_check(&h);
     offset = h != NULL ? h->self + (uint32_t)offsetof(struct hf_image_header, mark) - hf_map.app_base : 0;
-    if (reason != NULL || h->length != q->length || h->crc != q->crc || offset != hf_state.flash_mark ||
-        (h->flags & HF_IMAGE_FLAG_HOT) == 0) {
-        hf_put_text(w, reason != NULL ? reason : "the header is not that of the image announced");
+    if (reason == HF_REASON_NONE && (h->length != q->length || h->crc != q->crc || offset != hf_state.flash_mark ||
+        (h->flags & HF_IMAGE_FLAG_HOT) == 0)) {
+        reason = HF_REASON_OTHER;
+    }
+    if (reason != HF_REASON_NONE) {
+        hf_put_u8(w, reason);
         return HF_E_CRC;
     }
     mark[0] = HF_IMAGE_MARK;

@@ -34,6 +34,7 @@ uint32_t hf_get_uv(struct hf_reader *c);
 void hf_put_uv(struct hf_writer *c, uint32_t value);
 
 void hf_put_bytes(struct hf_writer *c, const uint8_t *value, uint32_t length);
+void hf_put_str(struct hf_writer *c, const char *text);
 
 static inline void hf_put_u8(struct hf_writer *c, uint32_t value)
 {

@@ -21,17 +21,35 @@ enum hf_status {
     HF_E_GEN = 4, /* linked against another generation than the live one */
     HF_E_BUSY = 5, /* another transaction is open */
     HF_E_NOTXN = 6, /* no transaction is open */
-    HF_E_NOMEM = 7, /* does not fit; the reply's message names the heap and the bytes needed */
+    HF_E_NOMEM = 7, /* does not fit; a Shortage record follows */
     HF_E_RANGE = 8, /* an address, offset, hook or handle is outside what it may name */
     HF_E_SEAL = 9, /* the transaction's CRC differs: something is missing or damaged; send it again */
     HF_E_FRAMES = 10, /* a safe commit found frames of functions that it replaces */
     HF_E_FAULT = 11, /* the access ended in a bus error */
     HF_E_DENIED = 12, /* refused by the monitor: its own UART or memory, or a peripheral not asked for */
     HF_E_FLASH = 13, /* erase or program failed, or would set a bit that only an erase can set */
-    HF_E_CRC = 14, /* the image in flash does not have the CRC that was announced */
+    HF_E_CRC = 14, /* the image in flash is not the one announced; a byte follows, the reason */
     HF_E_NOUNDO = 15, /* there is no generation to go back to */
     HF_E_LOST = 16, /* the monitor's state was trampled: only a reset is accepted */
     HF_E_NOAPP = 17, /* no hot application runs */
+};
+
+enum hf_reason {
+    HF_REASON_NONE = 0, /* the application was started */
+    HF_REASON_NO_HEADER = 1, /* no application: no image header in flash */
+    HF_REASON_VERSION = 2, /* the image header has another version */
+    HF_REASON_RANGES = 3, /* the image header's ranges are not this board's */
+    HF_REASON_ABI = 4, /* the application needs a newer bootloader */
+    HF_REASON_CRC = 5, /* the application's CRC is wrong */
+    HF_REASON_UNFINISHED = 6, /* the application was not programmed completely */
+    HF_REASON_OTHER = 7, /* the header is not that of the image announced */
+    HF_REASON_ASKED = 8, /* asked to wait */
+};
+
+enum hf_memory {
+    HF_MEMORY_CODE_HEAP = 1, /* code heap */
+    HF_MEMORY_DATA_HEAP = 2, /* data heap */
+    HF_MEMORY_SPARE_HOOKS = 3, /* spare hooks */
 };
 
 enum hf_slot_kind {
@@ -248,6 +266,25 @@ static inline bool hf_get_frame_record(struct hf_reader *c, struct hf_frame_reco
 static inline void hf_put_frame_record(struct hf_writer *c, const struct hf_frame_record *m)
 {
     hf_put(c, HF_FRAME_RECORD, m);
+}
+
+/* What there is too little of: the body of a reply with E_NOMEM. */
+#define HF_SHORTAGE_RECORD "1vv+"
+struct hf_shortage_record {
+    uint32_t memory; /* memory */
+    uint32_t needed; /* bytes, or hooks */
+    uint32_t free; /* bytes, or hooks; perhaps not in one piece */
+};
+_Static_assert(sizeof(struct hf_shortage_record) == 4 * 3, "only words");
+
+static inline bool hf_get_shortage_record(struct hf_reader *c, struct hf_shortage_record *m)
+{
+    return hf_get(c, HF_SHORTAGE_RECORD, m);
+}
+
+static inline void hf_put_shortage_record(struct hf_writer *c, const struct hf_shortage_record *m)
+{
+    hf_put(c, HF_SHORTAGE_RECORD, m);
 }
 
 /* A hook and where it leads. */

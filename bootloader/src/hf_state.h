@@ -98,10 +98,10 @@ uint32_t hf_log_take(uint8_t *data, uint32_t length);
 #define HF_LOG_PER_FRAME 128u
 
 /* monitor.c */
-void hf_report(uint8_t kind, const char *text); /* queues a fault-channel text frame */
+void hf_report(uint8_t kind, enum hf_reason reason); /* queues a fault-channel frame */
 
 /* boot.c */
-const char *hf_image_check(const struct hf_image_header **header); /* NULL: valid; else why not */
+enum hf_reason hf_image_check(const struct hf_image_header **header); /* NONE: valid; else why not */
 const uint8_t *hf_app_build_id(void);
 
 /* heap.c: the code heap (SPEC, Code heap). A block is named by its header's address. */
@@ -231,11 +231,6 @@ HF_HANDLER(hf_do_flash_write);
 HF_HANDLER(hf_do_flash_end);
 HF_HANDLER(hf_do_reset);
 void hf_txn_grants(struct hf_writer *w); /* the open transaction's Begin reply */
-
-/* text.c */
-void hf_put_text(struct hf_writer *w, const char *text); /* the rest of a message */
-void hf_put_str(struct hf_writer *w, const char *text); /* with its length before it */
-void hf_put_dec(struct hf_writer *w, uint32_t value);
 
 /* range.c */
 bool hf_within(uint32_t address, uint32_t length, uint32_t base, uint32_t size);

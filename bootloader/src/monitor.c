@@ -208,14 +208,14 @@ static void handle(const uint8_t *frame, uint32_t length)
     hf_tx_end(&w);
 }
 
-void hf_report(uint8_t kind, const char *text)
+void hf_report(uint8_t kind, enum hf_reason reason)
 {
     struct hf_writer w;
 
     if (hf_tx_begin(&w, HF_CH_FAULT, hf_state.fault_seq)) {
         hf_state.fault_seq++;
         hf_put_u8(&w, kind);
-        hf_put_text(&w, text);
+        hf_put_u8(&w, reason);
         hf_tx_end(&w);
     }
 }

@@ -120,7 +120,8 @@ HF_HANDLER(hf_do_rollback)
         }
         list = base_list(bound);
         if (list == 0) {
-            hf_put_text(w, "code heap: no room for the list of hooks");
+            hf_put_shortage_record(w, &(struct hf_shortage_record){HF_MEMORY_CODE_HEAP, bound * (uint32_t)sizeof(struct hf_pair),
+                                                                   hf_heap_space()});
             return HF_E_NOMEM;
         }
     }

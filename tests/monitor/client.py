@@ -92,9 +92,9 @@ class Reply:
     body: bytes
 
     @property
-    def text(self) -> str:
-        """The message of an error."""
-        return self.body.decode()
+    def shortage(self) -> m.Shortage:
+        """What E_NOMEM tells."""
+        return m.Shortage.unpack(Reader(self.body))
 
 
 class RefusedByDevice(Exception):  # noqa: N818

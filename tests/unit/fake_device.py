@@ -160,13 +160,13 @@ class FakeDevice:
         if op == Op.RESET and body[0] == Status.OK:
             self.boot()
 
-    def boot(self, reason: str = "") -> None:
+    def boot(self, reason: m.Reason = m.Reason.NONE) -> None:
         self.boot_count += 1
         self.generation = 0
         self.txn = self.cached = None
         self.slots, self.hooks = [], {}
         self._log_seq = self._fault_seq = 0
-        self.fault(1, reason.encode())
+        self.fault(1, bytes([reason]))
 
     def hello_reply(self, nonce: int = 0) -> m.HelloReply:
         return m.HelloReply(
@@ -226,7 +226,7 @@ class FakeDevice:
             raise Refusal(Status.E_GEN)
         size = sum(slot.length for slot in request.slots)
         if size > self.heap_size:
-            raise Refusal(Status.E_NOMEM, f"code heap: {size} bytes needed".encode())
+            raise Refusal(Status.E_NOMEM, self._pack(m.Shortage(m.Memory.CODE_HEAP, size, 1 << 16)))
         at = HEAP + 32
         grants = []
         for slot in request.slots:
@@ -285,7 +285,7 @@ class FakeDevice:
         if not 1 <= length <= self.chunk:
             raise Refusal(Status.E_RANGE)
         if not RAM <= address <= address + length <= RAM + len(self.ram):
-            raise Refusal(Status.E_FAULT, b"nothing there")
+            raise Refusal(Status.E_FAULT)
         return slice(address - RAM, address - RAM + length)
 
     def _read(self, message: bytes) -> bytes:

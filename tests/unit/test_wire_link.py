@@ -86,8 +86,12 @@ def test_the_window_is_kept() -> None:
     ("request_", "error", "words"),
     [
         (m.BeginRequest(build_tag=1), BuildIdError, "another build"),
-        (m.ReadRequest(0x40000000, 4), AccessError, "nothing there"),
-        (m.BeginRequest(0, 0x03020100, 0, 0, (m.SlotRequest(1, 70000),)), FitError, "70000 bytes needed"),
+        (m.ReadRequest(0x40000000, 4), AccessError, "nothing is mapped"),
+        (
+            m.BeginRequest(0, 0x03020100, 0, 0, (m.SlotRequest(1, 70000),)),
+            FitError,
+            "code heap: 70000 needed, 65536 free",
+        ),
     ],
 )
 def test_errors_of_replies(link: Link, request_: m.BeginRequest, error: type[Exception], words: str) -> None:
@@ -268,16 +272,16 @@ def test_events(link: Link, board: FakeDevice) -> None:
     board.log("three\n", dropped=5)
     board.fault(2, b"plain")
     board.fault(3, bytes(range(84)))
-    board.boot("no application")
+    board.boot(m.Reason.UNFINISHED)
     board.log("after\n")
     got = [events.get(timeout=2) for _ in range(8)]
     assert got[:4] == [LogText("one\n"), FramesLost(1), LogDropped(2), LogText("three\n")]
-    assert got[4] == Plain("plain")
+    assert got[4] == Plain("the application was programmed without its patch points")
     assert isinstance(got[5], Fault)
     assert got[5].registers is not None
     assert got[5].registers.r[15] == 0x3F3E3D3C
     assert got[5].registers.bfar == 0x53525150
-    assert got[6:] == [Boot("no application"), LogText("after\n")]
+    assert got[6:] == [Boot(m.REASON_TEXTS[m.Reason.UNFINISHED]), LogText("after\n")]
 
 
 def test_utf8_across_frames(link: Link, board: FakeDevice) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hotflash.errors import WireError
 from hotflash.wire.codec import Reader
 from hotflash.wire.messages import Channel
+from hotflash.wire.status import reason_text
 
 if TYPE_CHECKING:
     from hotflash.wire.frame import Frame
@@ -159,10 +160,10 @@ class EventDecoder:
             self._expected = {frame.channel: (frame.seq + 1) & 0xFF}
             self._dropped = 0
             self._utf8.reset()
-            return [Boot(rest.decode("utf-8", "replace"))]
+            return [Boot(reason_text(rest))]
         events = self._gap(frame)
         if kind == _KIND_PLAIN:
-            events.append(Plain(rest.decode("utf-8", "replace")))
+            events.append(Plain("the application was programmed without its patch points"))
         elif kind == _KIND_FAULT:
             events.append(_registers(rest))
         return events

@@ -19,6 +19,8 @@ Field = tuple[str, str, str]
 _GROUPS = {
     "channels": ("Channel", "HF_CH"),
     "status": ("Status", "HF"),
+    "reasons": ("Reason", "HF_REASON"),
+    "memories": ("Memory", "HF_MEMORY"),
     "slot_kinds": ("SlotKind", "HF_SLOT"),
     "modes": ("CommitMode", "HF_COMMIT"),
     "hello_flags": ("HelloFlag", "HF_HELLO"),
@@ -26,6 +28,8 @@ _GROUPS = {
     "read_flags": ("ReadFlag", "HF_READF"),
 }
 _FLAGS = {"hello_flags", "slot_flags", "read_flags"}
+_TEXTS = {"reasons", "memories"}
+"""Groups whose meanings are shown to people: the device sends the number only."""
 
 
 def _snake(name: str) -> str:
@@ -125,6 +129,10 @@ def python_source(layout: Layout) -> str:
         for key, (value, text) in layout[group].items():
             out += [f"    {key} = {value}", f'    """{text[0].upper() + text[1:]}."""']
         out.append("")
+        if group in _TEXTS:
+            out += ["", f"{name.upper()}_TEXTS: dict[int, str] = {{"]
+            out += [f'    {value}: "{text}",' for value, text in layout[group].values()]
+            out += ["}", f'"""What a :class:`{name}` means, for people."""', ""]
     out += ["", "class Op(IntEnum):", '    """Operations of the control channel."""', ""]
     for message in layout["message"]:
         out.append(f"    {_snake(message['name']).upper()} = {message['op']}")

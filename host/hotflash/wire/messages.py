@@ -46,7 +46,7 @@ class Status(IntEnum):
     E_NOTXN = 6
     """No transaction is open."""
     E_NOMEM = 7
-    """Does not fit; the reply's message names the heap and the bytes needed."""
+    """Does not fit; a Shortage record follows."""
     E_RANGE = 8
     """An address, offset, hook or handle is outside what it may name."""
     E_SEAL = 9
@@ -60,13 +60,69 @@ class Status(IntEnum):
     E_FLASH = 13
     """Erase or program failed, or would set a bit that only an erase can set."""
     E_CRC = 14
-    """The image in flash does not have the CRC that was announced."""
+    """The image in flash is not the one announced; a byte follows, the reason."""
     E_NOUNDO = 15
     """There is no generation to go back to."""
     E_LOST = 16
     """The monitor's state was trampled: only a reset is accepted."""
     E_NOAPP = 17
     """No hot application runs."""
+
+
+class Reason(IntEnum):
+    """Reasons."""
+
+    NONE = 0
+    """The application was started."""
+    NO_HEADER = 1
+    """No application: no image header in flash."""
+    VERSION = 2
+    """The image header has another version."""
+    RANGES = 3
+    """The image header's ranges are not this board's."""
+    ABI = 4
+    """The application needs a newer bootloader."""
+    CRC = 5
+    """The application's CRC is wrong."""
+    UNFINISHED = 6
+    """The application was not programmed completely."""
+    OTHER = 7
+    """The header is not that of the image announced."""
+    ASKED = 8
+    """Asked to wait."""
+
+
+REASON_TEXTS: dict[int, str] = {
+    0: "the application was started",
+    1: "no application: no image header in flash",
+    2: "the image header has another version",
+    3: "the image header's ranges are not this board's",
+    4: "the application needs a newer bootloader",
+    5: "the application's CRC is wrong",
+    6: "the application was not programmed completely",
+    7: "the header is not that of the image announced",
+    8: "asked to wait",
+}
+"""What a :class:`Reason` means, for people."""
+
+
+class Memory(IntEnum):
+    """Memories."""
+
+    CODE_HEAP = 1
+    """Code heap."""
+    DATA_HEAP = 2
+    """Data heap."""
+    SPARE_HOOKS = 3
+    """Spare hooks."""
+
+
+MEMORY_TEXTS: dict[int, str] = {
+    1: "code heap",
+    2: "data heap",
+    3: "spare hooks",
+}
+"""What a :class:`Memory` means, for people."""
 
 
 class SlotKind(IntEnum):
@@ -390,6 +446,32 @@ class Frame(Message):
         return cls(
             address=r.u32(),
             where=r.u32(),
+        )
+
+
+class Shortage(Message):
+    """What there is too little of: the body of a reply with E_NOMEM."""
+
+    memory: int = 0
+    """Memory."""
+    needed: int = 0
+    """Bytes, or hooks."""
+    free: int = 0
+    """Bytes, or hooks; perhaps not in one piece."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u8(self.memory)
+        w.uv(self.needed)
+        w.uv(self.free)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> Shortage:
+        """Takes the fields from ``r``."""
+        return cls(
+            memory=r.u8(),
+            needed=r.uv(),
+            free=r.uv(),
         )
 
 

@@ -13,7 +13,7 @@ from hotflash.errors import (
     WireError,
 )
 from hotflash.wire.codec import Reader
-from hotflash.wire.messages import CommitReply, Op, Status
+from hotflash.wire.messages import MEMORY_TEXTS, REASON_TEXTS, CommitReply, Op, Reason, Shortage, Status
 
 _ACCESS = (Op.READ, Op.POKE)
 
@@ -26,12 +26,31 @@ def op_name(op: int) -> str:
         return f"operation {op}"
 
 
+def reason_text(body: bytes) -> str:
+    """Why the bootloader does not start the application, from the byte that it sends; empty when it does."""
+    reason = body[0] if body else Reason.NONE
+    return "" if reason == Reason.NONE else REASON_TEXTS.get(reason, f"unknown reason {reason}")
+
+
+def _shortage(body: bytes) -> str:
+    try:
+        short = Shortage.unpack(Reader(body))
+    except WireError:
+        return ""
+    memory = MEMORY_TEXTS.get(short.memory, f"unknown memory {short.memory}")
+    return f"{memory}: {short.needed} needed, {short.free} free"
+
+
 def error_for(op: int, status: int, message: bytes) -> HotflashError:
     """The exception for a reply to ``op`` with an error ``status`` and its ``message``."""
     what = op_name(op)
     if status == Status.E_FRAMES:
         return _frames(message)
-    text = message.decode("utf-8", "replace").strip()
+    text = ""
+    if status == Status.E_NOMEM:
+        text = _shortage(message)
+    elif status == Status.E_CRC:
+        text = reason_text(message)
     said = f": {text}" if text else ""
     if status in (Status.E_RANGE, Status.E_FAULT, Status.E_DENIED) and op in _ACCESS:
         why = {
@@ -39,7 +58,7 @@ def error_for(op: int, status: int, message: bytes) -> HotflashError:
             Status.E_FAULT: "nothing is mapped at the address, or it does not allow this access",
             Status.E_DENIED: "the monitor keeps its own memory and UART to itself, and peripherals unless asked for",
         }[Status(status)]
-        return AccessError(f"{what} refused{said or ': ' + why}", hint=why if text else None)
+        return AccessError(f"{what} refused: {why}")
     known: dict[int, tuple[type[HotflashError], str, str | None]] = {
         Status.E_OP: (RefusedError, f"the board does not take `{what}` now", "see `hotflash status`"),
         Status.E_FORMAT: (WireError, f"the board cannot read our `{what}`", "update the bootloader or hotflash"),
