@@ -54,6 +54,18 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"[:400]
 
 
+def circumstances(*, quick: bool) -> str:
+    """Where and when, and what that says about the figures."""
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
+    host = f"{platform.system()} {platform.machine()}, {cores} cores, Python {platform.python_version()}"
+    lines = [f"Measured on {host}, load {load:.1f} at the end."]
+    if load > 1.5 * cores:
+        lines.append("The machine was busy with other things: times are longer than they would be on a quiet one.")
+    if quick:
+        lines.append("Quick run: not for figures.")
+    return " ".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and prints; 1 when something could not be measured."""
     parser = argparse.ArgumentParser(
@@ -75,10 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(as_json(rows))
     else:
-        load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-        host = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        print(render(rows))
-        print(f"\nMeasured on {host}, {load} at the end." + (" Quick run: not for figures." if options.quick else ""))
+        print(f"{render(rows)}\n\n{circumstances(quick=options.quick)}")
     return int(any(isinstance(row, NotMeasured) for row in rows))
 
 
