@@ -51,6 +51,7 @@ static inline void hf_log(const char *text)
 
     while (text[length] != '\0') {
         length++;
+        __asm__("" : "+r"(length)); /* else GCC makes this a call of strlen, which the firmware may not have */
     }
     __hf_services.log_write(text, length);
     __hf_services.log_write("\n", 1u);

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hotflash.errors import LinkError as LinkError
     from hotflash.errors import PortError as PortError
     from hotflash.errors import RefusedError as RefusedError
+    from hotflash.errors import StaleError as StaleError
     from hotflash.errors import TargetFault as TargetFault
     from hotflash.errors import UsageError as UsageError
     from hotflash.errors import WireError as WireError
@@ -48,6 +49,7 @@ _EXPORTS = {
     "PortError": "errors",
     "RefusedError": "errors",
     "Session": "session",
+    "StaleError": "errors",
     "Settings": "settings",
     "Sim": "sim",
     "Store": "store",

@@ -12,6 +12,7 @@
     │   ├── BuildIdError              the device runs another build
     │   ├── FitError                  does not fit; says what fills the heap
     │   ├── BusyError                 another transaction is open
+    │   ├── StaleError                the device's code changed since it was asked
     │   ├── FramesError               safe commit: frames of replaced functions
     │   └── AccessError               read or write of an address that cannot be accessed
     └── TargetFault             134   the target faulted
@@ -80,6 +81,10 @@ class FitError(RefusedError):
 
 class BusyError(RefusedError):
     """Another transaction is open on the device."""
+
+
+class StaleError(RefusedError):
+    """The device's code changed since it was asked what is live."""
 
 
 class FramesError(RefusedError):

@@ -300,6 +300,7 @@ def test_exported_names_are_these() -> None:
         "PortError",
         "RefusedError",
         "Session",
+        "StaleError",
         "Settings",
         "Sim",
         "Store",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from bisect import bisect_right
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from hotflash.link.identity import function_name, ident
 from hotflash.link.model import Component, Function, Piece, SlotPlan, Target, ThreadLocal, Variable
 from hotflash.link.relocate import extend, is_wide
 from hotflash.link.view import View
-from hotflash.wire.messages import Slot, SlotKind
+from hotflash.wire.messages import Slot, SlotFlag, SlotKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,8 @@ class Linker:
         self, objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState, archives: Source | None
     ) -> None:
         self.firmware = firmware
+        # Slots of an open transaction are not live, and gone when it is given up.
+        live = replace(live, slots=tuple(slot for slot in live.slots if not slot.flags & SlotFlag.OPEN))
         self.live = live
         self.wide = is_wide(firmware.attributes)
         self.base = Base(firmware)

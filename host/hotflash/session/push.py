@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotflash.elf.object import ObjectFile
-from hotflash.errors import FitError, FramesError, HotflashError, UsageError
+from hotflash.errors import FitError, FramesError, HotflashError, StaleError, UsageError
 from hotflash.journal import Edit, Journal, Pushed, UnitEdits
 from hotflash.session.core import edits_of, heap_listing
 from hotflash.session.names import Names, defined_functions, global_ident, local_ident
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _KIND = 0x7F
 """Bits of a request's kind that are the kind (docs/SPEC.md, SlotRequest)."""
+
+_ATTEMPTS = 3
 
 
 def push(
@@ -107,6 +110,21 @@ def _mode(session: Session, mode: str | None, replaced: int) -> str:
 
 
 def _transact(
+    session: Session,
+    loaded: Sequence[tuple[ObjectFile, bytes]],
+    *,
+    mode: str | None,
+    deadline: float | None,
+    progress: Callable[[int, int], None] | None,
+) -> PushReport:
+    """Links and commits; anew when the board's code changed in between, by another host's push for example."""
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(StaleError):
+            return _attempt(session, loaded, mode=mode, deadline=deadline, progress=progress)
+    return _attempt(session, loaded, mode=mode, deadline=deadline, progress=progress)
+
+
+def _attempt(
     session: Session,
     loaded: Sequence[tuple[ObjectFile, bytes]],
     *,

@@ -10,6 +10,7 @@ from hotflash.errors import (
     FramesError,
     HotflashError,
     RefusedError,
+    StaleError,
     WireError,
 )
 from hotflash.wire.codec import Reader
@@ -59,6 +60,8 @@ def error_for(op: int, status: int, message: bytes) -> HotflashError:
             Status.E_DENIED: "the monitor keeps its own memory and UART to itself, and peripherals unless asked for",
         }[Status(status)]
         return AccessError(f"{what} refused: {why}")
+    if status == Status.E_RANGE and op == Op.BEGIN:
+        return StaleError("what the new code was linked to is not on the board any more", hint="push again")
     known: dict[int, tuple[type[HotflashError], str, str | None]] = {
         Status.E_OP: (RefusedError, f"the board does not take `{what}` now", "see `hotflash status`"),
         Status.E_FORMAT: (WireError, f"the board cannot read our `{what}`", "update the bootloader or hotflash"),
@@ -67,7 +70,7 @@ def error_for(op: int, status: int, message: bytes) -> HotflashError:
             "the board runs another build of the firmware",
             "`hotflash flash` the one at hand, or name the ELF of the one that runs with --elf",
         ),
-        Status.E_GEN: (RefusedError, "the board's code changed since this was linked", "push again"),
+        Status.E_GEN: (StaleError, "the board's code changed since this was linked", "push again"),
         Status.E_BUSY: (BusyError, "another transaction is open on the board", "wait until it ends, at most 5 s"),
         Status.E_NOTXN: (RefusedError, "the board has no open transaction; it may have been reset", "push again"),
         Status.E_NOMEM: (FitError, "does not fit the board's memory", "see `hotflash slots` for what fills it"),
