@@ -3,6 +3,7 @@
 # make demo    an emulated board runs the example; one line of it is edited and pushed while it runs
 # make test    lint, and all tests
 # make test-link-all  every object of the toolchain's libraries, linked here and by GNU ld: the long run
+# make test-roundtrip-all   hundreds of generated programs, edited while they run (ROUNDTRIPS=600 SEED=1)
 # make lint    ruff and mypy
 # make bench   the numbers of docs/DESIGN.md, measured here and now
 
@@ -34,7 +35,10 @@ MISSING := $(strip $(MISSING))
 absent = $(foreach file,$(1),$(if $(wildcard $(firstword $(subst :, ,$(file)))),,$(lastword $(subst :, ,$(file)))))
 TEST_MISSING := $(strip $(MISSING) $(call missing,$(TEST_TOOLS)) $(call absent,$(TEST_FILES)) $(if $(wildcard /usr/include/stdio.h),,libc6-dev))
 
-.PHONY: all setup demo demo-setup test test-fast test-link-all lint bench clean packages test-packages
+ROUNDTRIPS ?= 600
+SEED ?= 1
+
+.PHONY: all setup demo demo-setup test test-fast test-link-all test-roundtrip-all lint bench clean packages test-packages
 all: setup
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -68,6 +72,11 @@ test-fast: setup
 
 test-link-all: setup
 	$(BIN)/python -m tests.link.all_objects --jobs $(JOBS)
+
+test-roundtrip-all: setup
+	@echo "seed $(SEED), $(ROUNDTRIPS) programs"
+	HOTFLASH_SEED=$(SEED) HOTFLASH_ROUNDTRIPS=$(ROUNDTRIPS) $(BIN)/python -m pytest -q -n $(JOBS) \
+		tests/link/test_roundtrip.py
 
 lint: setup
 	$(BIN)/ruff check

@@ -62,7 +62,7 @@ class LibraryView(View):
             if section.code and section.alloc and section.size:
                 named = self._by_section.get(section.index, ())
                 first = min(named, key=lambda s: (s.bind == elf.STB_LOCAL, s.value, s.name), default=None)
-                self._piece(section.index, 0, section.size, first.name if first else section.name)
+                self.piece(section.index, 0, section.size, first.name if first else section.name)
 
     def _defined(self, symbol: Symbol, addend: int, bias: int, where: str) -> tuple[Entry, bool]:
         theirs = self.linker.firmware.globals.get(symbol.name) if symbol.bind != elf.STB_LOCAL else None
@@ -84,7 +84,7 @@ class LibraryView(View):
         objects = {s.value for s in self._by_section.get(symbol.section, ()) if s.kind == elf.STT_OBJECT}
         if objects in (set(), {0}) or (section.flags & elf.SHF_MERGE and section.entsize):
             return super()._constant(symbol, addend, where)
-        piece = self._piece(symbol.section, 0, section.size, section.name)
+        piece = self.piece(symbol.section, 0, section.size, section.name)
         return (piece, symbol.value, 0), True
 
     def _data(self, symbol: Symbol, where: str) -> tuple[Entry, bool]:
@@ -97,7 +97,7 @@ class LibraryView(View):
         """Where a writable section's content is: with the firmware's variables of its names, or new."""
         section = self.object.sections[index]
         objects = [s for s in self._by_section.get(index, ()) if s.kind == elf.STT_OBJECT]
-        targets = [(self._variable(s), s) for s in objects]
+        targets = [(self.variables.find(s)[0], s) for s in objects]
         there = [(t, s) for t, s in targets if not isinstance(t, Variable)]
         for target, _ in there:
             if target.problem is not None:
@@ -131,8 +131,8 @@ class LibraryView(View):
             target.handle = live.handle
             return target, 0
         self._pieces.pop((index, 0), None)  # a variable's own
-        piece = self._piece(index, 0, section.size, name)
-        new = Variable(name, who, section.size, section.align, piece)
+        piece = self.piece(index, 0, section.size, name)
+        new = Variable(name, who, section.size, section.align, [(0, piece)])
         return self.linker.new_variables.setdefault(who, new), 0
 
     def _linked_user(self, index: int) -> str | None:
@@ -252,7 +252,7 @@ class Helpers:
 
     def _use(self, user: str, ref: Ref, *, bound: bool) -> Helper | None:
         target = ref[2]
-        piece = target.piece if isinstance(target, Variable) else target
+        piece = next((p for _, p in target.parts), None) if isinstance(target, Variable) else target
         if isinstance(piece, Piece) and _of_library(piece):
             state = "sent" if target.slot is not None else "live" if target.handle is not None else "firmware"
             kind = "variable" if target is not piece else "code" if piece.code else "constant"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hotflash.elf import format as elf
 from hotflash.errors import LinkError
-from hotflash.link.debug import firmware_owners, object_owners
+from hotflash.link.debug import firmware_owners, object_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +149,40 @@ class Names:
             found = self._statics[key] = self._match_statics(*key, users)
         return found[symbol.index]()
 
+    def owned(self, unit: str, owner: str, name: str) -> Symbol | None:
+        """The live static of that name in a function. LinkError when the firmware does not tell which it is."""
+        candidates = self._candidates(unit).get(name, ())
+        theirs = firmware_owners(self._firmware, unit)
+        found = [c for c in candidates if theirs.get(c.address, owner) == owner]
+        if len(found) > 1:
+            listed = ", ".join(f"{c.name} at {c.address:#010x}" for c in found)
+            raise LinkError(
+                f"{self._object.name}: which live variable the static {name} of {owner} in {unit} is, is ambiguous: "
+                f"the firmware has {listed}",
+                hint="rename it, or flash the new build",
+            )
+        return found[0] if found else None
+
+    def written_before(self, symbol: ObjectSymbol, users: Callable[[ObjectSymbol], set[str]]) -> Symbol | None:
+        """The live variable that a static is of which the compiler made a constant, since nothing writes to it."""
+        header = self._firmware.header
+        if "." not in symbol.name:
+            found = self.local(symbol)
+            ram = found is not None and header.ram_start <= found.address < header.ram_end
+            return found if ram else None
+        candidates = self._candidates(symbol.unit).get(static_name(symbol.name, clang=self._clang), ())
+        candidates = tuple(c for c in candidates if c.size == symbol.size)
+        if not candidates:
+            return None
+        theirs = firmware_owners(self._firmware, symbol.unit)
+        owners = users(symbol)
+        fits = [c for c in candidates if c.address in theirs and theirs[c.address] in owners]
+        if len(owners) > 1 or len(fits) > 1:
+            part = object_parts(self._object, symbol.unit).get((symbol.section, symbol.value))
+            owners = {part.owner} if part is not None and part.owner else owners
+            fits = [c for c in fits if theirs[c.address] in owners]
+        return fits[0] if len(fits) == 1 else None
+
     def _match_statics(
         self, unit: str, base: str, users: Callable[[ObjectSymbol], set[str]]
     ) -> dict[int, Callable[[], Symbol | None]]:
@@ -179,7 +213,8 @@ class Names:
             if self._clang:
                 owner: str | None = symbol.name.split(".", 1)[0]
             else:
-                owner = object_owners(self._object, unit).get((symbol.section, symbol.value))
+                part = object_parts(self._object, unit).get((symbol.section, symbol.value))
+                owner = part.owner if part and part.owner else None
             if owner is not None and all(c.address in theirs for c in candidates):
                 return next((c for c in candidates if theirs[c.address] == owner), None)
             if alone:
@@ -198,13 +233,17 @@ class Names:
         return {s.index: partial(settle, s) for s in mine}
 
     def _candidates(self, unit: str) -> dict[str, tuple[Symbol, ...]]:
-        """The unit's variables in the firmware by their names without numbers."""
+        """The unit's function statics in the firmware by their names without numbers.
+
+        GCC, which compiles all that can be patched, numbers each of them; a plain name is a file static.
+        """
         found = self._bases.get(unit)
         if found is None:
             lists: dict[str, list[Symbol]] = {}
             header = self._firmware.header
             for name, symbol in self.group(unit).items():
-                if symbol.kind == "object" and header.ram_start <= symbol.address < header.ram_end:
+                numbered = base_name(name) != name
+                if numbered and symbol.kind == "object" and header.ram_start <= symbol.address < header.ram_end:
                     lists.setdefault(base_name(name), []).append(symbol)
             found = self._bases[unit] = {name: tuple(group) for name, group in lists.items()}
         return found

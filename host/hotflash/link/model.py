@@ -136,15 +136,15 @@ class Function(Target):
 class Variable(Target):
     """A variable that is new in this patch."""
 
-    __slots__ = ("align", "ident", "piece", "size")
+    __slots__ = ("align", "ident", "parts", "size")
 
-    def __init__(self, name: str, ident: int, size: int, align: int, piece: Piece | None) -> None:
+    def __init__(self, name: str, ident: int, size: int, align: int, parts: list[tuple[int, Piece]]) -> None:
         super().__init__(name, token=ident)
         self.ident = ident
         self.size = size
         self.align = align
-        self.piece = piece
-        """Initial value; None for a common symbol."""
+        self.parts = parts
+        """Initial values by offset; what they leave out, and all of a common symbol, is zeros."""
 
 
 class Component:

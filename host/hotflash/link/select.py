@@ -280,6 +280,12 @@ class Linker:
         """Looks for what a component is in the base image or among the live slots."""
         first = component.pieces[0]
         if len(component.pieces) == 1:
+            symbol = first.symbol
+            if symbol is not None and symbol.bind == elf.STB_LOCAL and not first.code:
+                variable = first.view.names.written_before(symbol, first.view.variables.users)
+                if variable is not None and variable.size == first.size:
+                    first.address = variable.address  # nothing writes to it any more: it keeps its live value
+                    return True
             found = self.base.counterpart(first)
             like = found is not None and found.kind != "notype" and (first.code or found.size in (0, first.size))
             if found is not None and like and self.base.same(first, found.address):
@@ -423,12 +429,12 @@ class Linker:
         if variable.align > 32:
             raise LinkError(f"{variable.name} wants an alignment of {variable.align} bytes; 32 is the most")
         slot.align = variable.align.bit_length() - 1
-        piece = variable.piece
-        if piece is not None:
+        for offset, piece in variable.parts:
             piece.view.scan(piece)
-            slot.pieces = [piece]
-            slot.refs = piece.refs
-            slot.data += piece.masked or b""
+            slot.pieces.append(piece)
+            slot.data += bytes(offset + piece.size - len(slot.data))
+            slot.data[offset : offset + piece.size] = piece.masked or bytes(piece.size)
+            slot.refs += [(offset + at, kind, target, addend) for at, kind, target, addend in piece.refs]
             for _, _, target, _ in piece.refs:
                 if type(target) is Piece:
                     component = self.condenser.component(target)

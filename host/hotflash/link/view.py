@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 from hotflash.elf import format as elf
 from hotflash.elf.firmware import NOP
 from hotflash.errors import LinkError
-from hotflash.link.identity import Names, function_name, ident, is_clang, is_private, static_name
-from hotflash.link.model import TAG_ABSOLUTE, Function, Missing, Piece, Target, ThreadLocal, Variable
+from hotflash.link import reloc
+from hotflash.link.identity import Names, ident, is_clang, is_private
+from hotflash.link.model import TAG_ABSOLUTE, Function, Missing, Piece, Target, ThreadLocal
 from hotflash.link.relocate import read
+from hotflash.link.variables import Variables
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hotflash.elf.object import ObjectFile, Symbol
     from hotflash.link.relocate import Entry
     from hotflash.link.select import Linker
@@ -35,9 +39,9 @@ class View:
         self.functions: list[Function] = []
         self._entries: list[Entry | None] = [None] * len(obj.symbols)
         self._pieces: dict[tuple[int, int], Piece] = {}
-        self._variables: dict[int, Target] = {}
+        self.variables = Variables(self)
         self._by_section: dict[int, list[Symbol]] = {}
-        self._users: dict[int, set[str]] | None = None
+        self._taken: set[int] | None = None
         self.globals: dict[str, int] = {}
         """Global and weak definitions by name."""
         for symbol in obj.symbols:
@@ -77,8 +81,8 @@ class View:
                 )
         symbols = sorted(symbols, key=lambda s: ((s.bind - 1) % 3, s.name))  # global, weak, local
         first = symbols[0]
-        piece = self._piece(index, 0, self.object.sections[index].size, first.name)
-        if first.bind == elf.STB_LOCAL and (is_private(first.name) or self.clang):
+        piece = self.piece(index, 0, self.object.sections[index].size, first.name)
+        if first.bind == elf.STB_LOCAL and (is_private(first.name) or (self.clang and not self._address_taken(index))):
             return
         who = ident(first.name) if first.bind != elf.STB_LOCAL else ident(first.unit, first.name)
         function = Function(piece, first, who)
@@ -87,6 +91,29 @@ class View:
         piece.function = function
         self._bind_function(function, symbols)
         self.functions.append(function)
+
+    def _address_taken(self, index: int) -> bool:
+        """Whether a code section's address is used for more than calls.
+
+        LLVM changes the calling convention of a local function only when it sees all its calls: one whose address
+        is taken keeps the standard, and, as pointers to it are compared and kept, needs its one address.
+        """
+        if self._taken is None:
+            calls: set[int] = set()
+            far: set[int] = set()
+            self._taken = set()
+            for section in self.object.sections:
+                if not section.alloc or section.kind == elf.SHT_ARM_EXIDX:
+                    continue
+                for _, kind, symbol, _ in self.object.relocations(section.index):
+                    target = self.object.symbols[symbol].section
+                    if kind in reloc.KINDS and reloc.KINDS[kind].branch:
+                        calls.add(target)
+                    else:
+                        (far if section.code else self._taken).add(target)
+            if calls:  # without any, -mlong-calls may have made all calls look like pointers
+                self._taken |= far
+        return index in self._taken
 
     def _bind_function(self, function: Function, symbols: list[Symbol]) -> None:
         firmware = self.linker.firmware
@@ -126,7 +153,8 @@ class View:
 
     # ----------------------------------------------------------------------------------- pieces
 
-    def _piece(self, index: int, start: int, size: int, name: str) -> Piece:
+    def piece(self, index: int, start: int, size: int, name: str) -> Piece:
+        """The part of a section that starts there; the same object each time."""
         piece = self._pieces.get((index, start))
         if piece is None:
             section = self.object.sections[index]
@@ -167,7 +195,7 @@ class View:
         elif symbol.section == elf.SHN_ABS:
             entry = Target(symbol.name, address=symbol.value, tag=TAG_ABSOLUTE, token=symbol.value), 0, 0
         elif symbol.section == elf.SHN_COMMON:
-            entry = self._variable(symbol), 0, 0
+            entry = *self.variables.find(symbol), 0
         elif symbol.kind == elf.STT_TLS or self.object.sections[symbol.section].flags & elf.SHF_TLS:
             entry = self._thread_local(symbol, f"{self.object.name}: {section}+{offset:#x}"), 0, 0
         else:
@@ -238,13 +266,13 @@ class View:
     def _data(self, symbol: Symbol, where: str) -> tuple[Entry, bool]:
         objects = [s for s in self._by_section.get(symbol.section, ()) if s.kind == elf.STT_OBJECT]
         if symbol.kind == elf.STT_OBJECT:
-            return (self._variable(symbol), 0, 0), True
+            return (*self.variables.find(symbol), 0), True
         section = self.object.sections[symbol.section]
         if len({s.value for s in objects}) == 1:
-            first = objects[0]
-            return (self._variable(first), symbol.value - first.value, 0), True
+            target, shift = self.variables.find(objects[0])
+            return (target, symbol.value - objects[0].value + shift, 0), True
         # Several variables: which one a section offset means is certain only if all lie as in the firmware.
-        targets = [(self._variable(s), s.value) for s in objects]
+        targets = [(target, s.value - shift) for s in objects for target, shift in (self.variables.find(s),)]
         deltas = {t.address - value if t.address is not None and t.problem is None else None for t, value in targets}
         if len(deltas) == 1 and None not in deltas:
             return (targets[0][0], symbol.value - targets[0][1], 0), True
@@ -255,84 +283,12 @@ class View:
             hint=f"compile {self.object.unit or self.object.name} with {flag}",
         )
 
-    def _variable(self, symbol: Symbol) -> Target:
-        target = self._variables.get(symbol.index)
-        if target is None:
-            target = self._variables[symbol.index] = self._find_variable(symbol)
-        return target
-
-    def _find_variable(self, symbol: Symbol) -> Target:
-        linker = self.linker
-        local = symbol.bind == elf.STB_LOCAL
-        names: list[tuple[str, ...]] = [(symbol.name,)] if not local else [(symbol.unit, symbol.name)]
-        if local and "." in symbol.name:
-            base = static_name(symbol.name, clang=self.clang)
-            owners = sorted(self.users(symbol))
-            names = [(symbol.unit, owner, base) for owner in owners] + [(symbol.unit, base)]
-            if len(owners) != 1:
-                names = names[::-1]
-            found = self.names.static(symbol, self.users)
-        else:
-            found = self.names.anywhere(symbol)
-        size = symbol.size
-        if found is not None:
-            target = Target(symbol.name, address=found.address, token=ident(*names[0]))
-            if found.kind == "function":
-                target.problem = f"{symbol.name} is a variable here, but a function in the firmware", "flash"
-            elif found.size and size and found.size != size:
-                target.problem = (
-                    (
-                        f"{symbol.name} has {size} bytes in {self.object.name}, but the live variable at "
-                        f"{found.address:#010x} has {found.size}"
-                    ),
-                    "a live variable keeps its size: use a new name, or flash the new build",
-                )
-            elif linker.in_flash(found.address):
-                target.problem = (
-                    (
-                        f"{symbol.name} is a variable in {self.object.name}, but a constant at {found.address:#010x} "
-                        f"in the firmware"
-                    ),
-                    "flash the new build",
-                )
-            return target
-        for parts in names:
-            live = linker.live_variables.get(ident(*parts))
-            if live is not None:
-                target = Target(symbol.name, address=live.address, token=live.ident)
-                target.handle = live.handle
-                if live.length != size:
-                    target.problem = (
-                        (
-                            f"{symbol.name} has {size} bytes in {self.object.name}, but the live variable at "
-                            f"{live.address:#010x} has {live.length}"
-                        ),
-                        "a live variable keeps its size: use a new name, or reset the board",
-                    )
-                return target
-        if symbol.section == elf.SHN_COMMON:
-            variable = Variable(symbol.name, ident(*names[0]), size, max(symbol.value, 1), None)
-        else:
-            section = self.object.sections[symbol.section]
-            piece = self._piece(symbol.section, symbol.value, size, symbol.name)
-            variable = Variable(symbol.name, ident(*names[0]), size, section.align, piece)
-        return linker.new_variables.setdefault(variable.ident, variable)
-
-    def users(self, symbol: Symbol) -> set[str]:
-        """Source names of the object's functions that refer to a variable."""
-        if self._users is None:
-            self._users = {}
-            for section, symbols in self._by_section.items():
-                function = next((s for s in symbols if s.kind == elf.STT_FUNC), None)
-                if function is None or not self.object.sections[section].code:
-                    continue
-                name = function_name(function.name)
-                for index in {r[2] for r in self.object.relocations(section)}:
-                    self._users.setdefault(self.object.symbols[index].section, set()).add(name)
-        found = self._users.get(symbol.section, set())
-        if self.clang and "." in symbol.name:  # clang says it: function.variable
-            found = found | {symbol.name.split(".", 1)[0]}
-        return found
+    def code_sections(self) -> Iterator[tuple[int, str]]:
+        """Sections that hold a function, and the function's name."""
+        for index, symbols in self._by_section.items():
+            function = next((s for s in symbols if s.kind == elf.STT_FUNC), None)
+            if function is not None and self.object.sections[index].code:
+                yield index, function.name
 
     def _constant(self, symbol: Symbol, addend: int, where: str) -> tuple[Entry, bool]:
         index = symbol.section
@@ -342,13 +298,13 @@ class View:
             if not 0 <= point < section.size:
                 raise LinkError(f"{where} refers to offset {point:+#x} of {section.name}, outside of it")
             start, end = self._element(section, point)
-            piece = self._piece(index, start, end - start, f"{section.name}+{start:#x}")
+            piece = self.piece(index, start, end - start, f"{section.name}+{start:#x}")
             piece.align = 1 if start % section.align else section.align
             return (piece, symbol.value - start, 0), symbol.kind != elf.STT_SECTION
         objects = [s for s in self._by_section.get(index, ()) if s.kind == elf.STT_OBJECT]
         if len({s.value for s in objects}) == 1 and objects[0].value == 0:
             first = min(objects, key=lambda s: (s.bind - 1) % 3)
-            piece = self._piece(index, 0, section.size, first.name)
+            piece = self.piece(index, 0, section.size, first.name)
             piece.symbol = first
         elif objects and any(s.bind != elf.STB_LOCAL for s in objects):
             raise LinkError(
@@ -357,7 +313,7 @@ class View:
                 hint=f"compile {self.object.unit or self.object.name} with -fdata-sections",
             )
         else:
-            piece = self._piece(index, 0, section.size, section.name)
+            piece = self.piece(index, 0, section.size, section.name)
         return (piece, symbol.value, 0), True
 
     @staticmethod
@@ -387,10 +343,10 @@ class View:
                 continue
             for symbol in symbols:
                 if symbol.kind == elf.STT_OBJECT:
-                    target = self._variable(symbol)
+                    target, shift = self.variables.find(symbol)
                     if target.address is not None and target.handle is None and target.problem is None:
-                        piece = self._piece(index, symbol.value, symbol.size, symbol.name)
-                        found.append((symbol, target.address, piece))
+                        piece = self.piece(index, symbol.value, symbol.size, symbol.name)
+                        found.append((symbol, target.address + shift, piece))
         return found
 
     def definition(self, index: int) -> Entry:
