@@ -22,10 +22,7 @@ static uint8_t check_requests(struct hf_reader r, uint32_t count)
             struct hf_dep_record d;
 
             (void)hf_get_dep_record(&r, &d);
-            if ((d.ref & 1u) == 0 ? d.ref / 2u >= count
-                                  : d.ref / 2u >= hf_map.heap_size / HF_BLOCK ||
-                                        !hf_heap_is_block(hf_map.heap_base + d.ref / 2u * HF_BLOCK) ||
-                                        hf_block(hf_map.heap_base + d.ref / 2u * HF_BLOCK)->kind == HF_SLOT_LIST) {
+            if ((d.ref & 1u) == 0 ? d.ref / 2u >= count : hf_heap_slot(d.ref / 2u) == 0) {
                 return HF_E_RANGE;
             }
         }
@@ -125,7 +122,7 @@ static void fill_deps(struct hf_reader r)
             uint32_t dep;
 
             (void)hf_get_dep_record(&r, &d);
-            dep = (d.ref & 1u) == 0 ? hf_heap_dep(hf_state.txn, d.ref / 2u) : hf_map.heap_base + d.ref / 2u * HF_BLOCK;
+            dep = (d.ref & 1u) == 0 ? hf_heap_dep(hf_state.txn, d.ref / 2u) : hf_heap_slot(d.ref / 2u);
             hf_heap_set_dep(block, k, dep);
             hf_heap_ref(dep, 1);
         }
@@ -149,8 +146,6 @@ HF_HANDLER(hf_do_begin)
     uint32_t length = hf_reader_left(r);
     struct hf_begin_request q;
     struct hf_shortage_record shortage = {0};
-    const struct hf_image_header *h = hf_ptr(hf_state.header);
-    struct hf_reader tag = {h->build_id, h->build_id + 4, false};
     uint32_t bytes, stall;
     uint8_t status;
     bool done = false;
@@ -158,7 +153,7 @@ HF_HANDLER(hf_do_begin)
     if (!hf_get_begin_request(r, &q)) {
         return HF_E_FORMAT;
     }
-    if (q.build_tag != hf_get_le(&tag, 4)) {
+    if (q.build_tag != hf_word(hf_state.header + (uint32_t)offsetof(struct hf_image_header, build_id))) {
         return HF_E_BUILD;
     }
     if (q.generation != hf_state.generation) {

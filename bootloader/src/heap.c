@@ -157,6 +157,14 @@ bool hf_heap_is_block(uint32_t block)
     return false;
 }
 
+uint32_t hf_heap_slot(uint32_t handle)
+{
+    uint32_t block = hf_map.heap_base + handle * HF_BLOCK;
+
+    return handle < hf_map.heap_size / HF_BLOCK && hf_heap_is_block(block) && hf_block(block)->kind != HF_SLOT_LIST ? block
+                                                                                                                  : 0;
+}
+
 uint32_t hf_heap_alloc(const struct hf_block *as, uint32_t deps)
 {
     uint32_t size = block_size(as->length, deps);

@@ -11,6 +11,7 @@
 #include "hf_image.h"
 #include "hf_messages.h"
 #include "hf_monitor.h"
+#include "hf_range.h"
 
 #define HF_VERSION "0.1.0"
 #define HF_ABI 0x00010000u
@@ -148,6 +149,7 @@ uint32_t hf_heap_find(uint32_t address); /* block in use whose bytes hold it; 0:
  * follows them, for nothing but the application's good manners protects the heap without an MPU. */
 bool hf_heap_sound(void);
 bool hf_heap_is_block(uint32_t block); /* in use, and the start of one */
+uint32_t hf_heap_slot(uint32_t handle); /* the block that requests may name so: in use, not a LIST; 0: none */
 uint32_t hf_heap_alloc(const struct hf_block *as, uint32_t deps); /* 0: does not fit */
 /* The end of a slot has two steps, so that slots that use each other can go together: release drops
  * what it refers to (its deps; a STUB's hook leads to the trap again), free fills it with traps. */
@@ -231,10 +233,6 @@ HF_HANDLER(hf_do_flash_write);
 HF_HANDLER(hf_do_flash_end);
 HF_HANDLER(hf_do_reset);
 void hf_txn_grants(struct hf_writer *w); /* the open transaction's Begin reply */
-
-/* range.c */
-bool hf_within(uint32_t address, uint32_t length, uint32_t base, uint32_t size);
-bool hf_overlaps(uint32_t address, uint32_t length, uint32_t base, uint32_t size);
 
 static inline uint32_t hf_word(uint32_t address)
 {

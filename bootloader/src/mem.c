@@ -10,11 +10,11 @@ static uint8_t check_common(uint32_t address, uint32_t length, uint32_t *width, 
 {
     uint32_t any = address | length;
 
-    if (length == 0 || length > hf_map.chunk || (*width != 0 && *width != 1 && *width != 2 && *width != 4) ||
+    if (length == 0 || length > hf_map.chunk || *width > 4 || (*width & (*width - 1u)) != 0 ||
         (flags & ~(uint32_t)HF_READF_PERIPHERAL) != 0) {
         return HF_E_FORMAT;
     }
-    if (address > 0xFFFFFFFFu - (length - 1u) || (*width != 0 && any % *width != 0)) {
+    if (address > 0xFFFFFFFFu - (length - 1u) || (*width != 0 && (any & (*width - 1u)) != 0)) {
         return HF_E_RANGE;
     }
     if (*width == 0) {

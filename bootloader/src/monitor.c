@@ -8,6 +8,7 @@
 #define NEED_APP 1u    /* a hot application that runs */
 #define REPEATABLE 2u  /* can simply be done again: its reply is not cached */
 #define LOST_TOO 4u    /* also with the state lost */
+#define QUIET_TOO 8u   /* may be asked not to answer when it succeeds */
 
 static const struct request {
     uint8_t op;
@@ -20,7 +21,7 @@ static const struct request {
     {HF_OP_SLOTS, REPEATABLE | NEED_APP, HF_SLOTS_REQUEST, hf_do_slots},
     {HF_OP_HOOKS, REPEATABLE | NEED_APP, HF_HOOKS_REQUEST, hf_do_hooks},
     {HF_OP_BEGIN, NEED_APP, "+", hf_do_begin},
-    {HF_OP_WRITE, REPEATABLE | NEED_APP, HF_WRITE_REQUEST, hf_do_write},
+    {HF_OP_WRITE, REPEATABLE | NEED_APP | QUIET_TOO, HF_WRITE_REQUEST, hf_do_write},
     {HF_OP_COMMIT, NEED_APP, "+", hf_do_commit},
     {HF_OP_ABORT, NEED_APP, HF_ABORT_REQUEST, hf_do_abort},
     {HF_OP_ROLLBACK, NEED_APP, HF_ROLLBACK_REQUEST, hf_do_rollback},
@@ -30,7 +31,7 @@ static const struct request {
     {HF_OP_POKE, 0, HF_POKE_REQUEST, hf_do_poke},
     {HF_OP_FLASH_BEGIN, 0, HF_FLASH_BEGIN_REQUEST, hf_do_flash_begin},
     {HF_OP_FLASH_ERASE, 0, HF_FLASH_ERASE_REQUEST, hf_do_flash_erase},
-    {HF_OP_FLASH_WRITE, REPEATABLE, HF_FLASH_WRITE_REQUEST, hf_do_flash_write},
+    {HF_OP_FLASH_WRITE, REPEATABLE | QUIET_TOO, HF_FLASH_WRITE_REQUEST, hf_do_flash_write},
     {HF_OP_FLASH_END, 0, HF_FLASH_END_REQUEST, hf_do_flash_end},
     {HF_OP_RESET, LOST_TOO, HF_RESET_REQUEST, hf_do_reset},
 };
@@ -117,11 +118,11 @@ HF_HANDLER(hf_do_reset)
     return HF_OK;
 }
 
-static uint8_t dispatch(const struct request *request, struct hf_reader *r, struct hf_writer *w)
+static uint8_t dispatch(const struct request *request, bool quiet, struct hf_reader *r, struct hf_writer *w)
 {
     union hf_request q;
 
-    if (request == NULL) {
+    if (request == NULL || (quiet && (request->rules & QUIET_TOO) == 0)) {
         return HF_E_OP;
     }
     if (hf_state.lost != 0 && (request->rules & LOST_TOO) == 0) {
@@ -198,7 +199,7 @@ static void handle(const uint8_t *frame, uint32_t length)
         hf_state.cache_age++;
     }
     hf_put_u8(&w, HF_OK);
-    *status = quiet && op != HF_OP_WRITE && op != HF_OP_FLASH_WRITE ? (uint8_t)HF_E_OP : dispatch(request, &r, &w);
+    *status = dispatch(request, quiet, &r, &w);
     if (keep) {
         remember(op, seq, crc, status, (uint32_t)(w.at - status));
     }

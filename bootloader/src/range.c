@@ -1,5 +1,4 @@
-/* Ranges of addresses, which may end at the top of the address space. */
-#include "hf_state.h"
+#include "hf_range.h"
 
 bool hf_within(uint32_t address, uint32_t length, uint32_t base, uint32_t size)
 {

@@ -62,9 +62,8 @@ HF_HANDLER(hf_do_pin)
     if (q->pin > 1) {
         return HF_E_FORMAT;
     }
-    block = hf_map.heap_base + q->handle * HF_BLOCK;
-    if (q->handle >= hf_map.heap_size / HF_BLOCK || !hf_heap_is_block(block) || hf_block(block)->kind == HF_SLOT_LIST ||
-        (hf_block(block)->flags & HF_SLOTF_OPEN) != 0) {
+    block = hf_heap_slot(q->handle);
+    if (block == 0 || (hf_block(block)->flags & HF_SLOTF_OPEN) != 0) {
         return HF_E_RANGE;
     }
     pinned = (hf_block(block)->flags & HF_BLOCKF_PIN) != 0;

@@ -6,6 +6,7 @@
 #include "hf_board.h"
 #include "hf_messages.h"
 #include "hf_monitor.h"
+#include "hf_range.h"
 
 #define REG32(address) (*(volatile uint32_t *)(address))
 #define REG8(address) (*(volatile uint8_t *)(address))
@@ -144,7 +145,6 @@ void hf_arch_release(void)
     (void)hf_arch_mask();
     hf_board.uart_tx_irq(false);
     for (uint32_t i = 0; i < NVIC_LINES; i += 32u) {
-        irq_set(NVIC_ICER, i);
         REG32(NVIC_ICER + i / 8u) = 0xFFFFFFFFu;
         REG32(NVIC_ICPR + i / 8u) = 0xFFFFFFFFu;
     }
@@ -187,10 +187,8 @@ bool hf_arch_has_mpu(void)
 
 static bool in_ram(uint32_t address, uint32_t length)
 {
-    return (address & 3u) == 0 &&
-           ((address - hf_map.ram_base < hf_map.ram_size && hf_map.ram_size - (address - hf_map.ram_base) >= length) ||
-            (address - hf_map.monitor_base < hf_map.monitor_size &&
-             hf_map.monitor_size - (address - hf_map.monitor_base) >= length));
+    return (address & 3u) == 0 && (hf_within(address, length, hf_map.ram_base, hf_map.ram_size) ||
+                                   hf_within(address, length, hf_map.monitor_base, hf_map.monitor_size));
 }
 
 static uint32_t read_psp(void)
