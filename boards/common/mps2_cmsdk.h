@@ -1,7 +1,7 @@
-/* Drivers that the MPS2+ images share: the CMSDK's UART 0 and watchdog, the FPGA's microsecond counter,
+/* Drivers that the MPS2+ images share: the CMSDK's UART 0, timer 1 and watchdog, the FPGA's microsecond counter,
  * and ZBT SRAM 1 treated as NOR flash. A board.c includes this file and names the board.
  *
- * Registers: Arm DDI 0479 (CMSDK), 4.3 UART, 4.6 watchdog; Arm DAI 0385 and 0386, FPGA system control. */
+ * Registers: Arm DDI 0479 (CMSDK), 4.1 timer, 4.3 UART, 4.6 watchdog; Arm DAI 0385 and 0386, FPGA system control. */
 #ifndef MPS2_CMSDK_H
 #define MPS2_CMSDK_H
 
@@ -29,10 +29,20 @@
 #define MPS2_UART_INT_RX 2u
 
 #define MPS2_WATCHDOG 0x40008000u
+#define MPS2_WATCHDOG_LOAD MPS2_REG(MPS2_WATCHDOG + 0x00u)
 #define MPS2_WATCHDOG_CTRL MPS2_REG(MPS2_WATCHDOG + 0x08u)
 #define MPS2_WATCHDOG_INTCLR MPS2_REG(MPS2_WATCHDOG + 0x0Cu)
 #define MPS2_WATCHDOG_LOCK MPS2_REG(MPS2_WATCHDOG + 0xC00u)
 #define MPS2_WATCHDOG_UNLOCK 0x1ACCE551u
+#define MPS2_WATCHDOG_RUN 3u /* INTEN, RESEN: an NMI, and a reset if that does not help */
+#define MPS2_WATCHDOG_OURS (MPS2_CLOCK_HZ / 1000000u * HF_WATCHDOG_US)
+
+#define MPS2_TIMER1 0x40001000u
+#define MPS2_TIMER1_CTRL MPS2_REG(MPS2_TIMER1 + 0x00u)
+#define MPS2_TIMER1_VALUE MPS2_REG(MPS2_TIMER1 + 0x04u)
+#define MPS2_TIMER1_RELOAD MPS2_REG(MPS2_TIMER1 + 0x08u)
+#define MPS2_TIMER1_INTCLR MPS2_REG(MPS2_TIMER1 + 0x0Cu)
+#define MPS2_TIMER1_RUN 9u /* enable, interrupt enable */
 
 #define MPS2_FPGA_COUNTER MPS2_REG(0x40028018u)
 #define MPS2_FPGA_PRESCALE MPS2_REG(0x4002801Cu)
@@ -118,9 +128,27 @@ static int mps2_flash_program(uint32_t address, const uint8_t *data, uint32_t le
     return 0;
 }
 
-static void mps2_watchdog_feed(void)
+static void mps2_tick(bool start)
 {
-    if ((MPS2_WATCHDOG_CTRL & 1u) != 0) {
+    MPS2_TIMER1_INTCLR = 1;
+    if (start) {
+        MPS2_TIMER1_RELOAD = MPS2_CLOCK_HZ / 1000000u * HF_TICK_US - 1u;
+        MPS2_TIMER1_VALUE = MPS2_TIMER1_RELOAD;
+        MPS2_TIMER1_CTRL = MPS2_TIMER1_RUN;
+    }
+}
+
+static void mps2_watchdog_start(void)
+{
+    MPS2_WATCHDOG_LOCK = MPS2_WATCHDOG_UNLOCK;
+    MPS2_WATCHDOG_LOAD = MPS2_WATCHDOG_OURS;
+    MPS2_WATCHDOG_CTRL = MPS2_WATCHDOG_RUN;
+    MPS2_WATCHDOG_LOCK = 0;
+}
+
+static void mps2_watchdog_feed(bool parked)
+{
+    if ((MPS2_WATCHDOG_CTRL & 1u) != 0 && (parked || MPS2_WATCHDOG_LOAD == MPS2_WATCHDOG_OURS)) {
         MPS2_WATCHDOG_LOCK = MPS2_WATCHDOG_UNLOCK;
         MPS2_WATCHDOG_INTCLR = 1;
         MPS2_WATCHDOG_LOCK = 0;
@@ -145,6 +173,7 @@ static void mps2_reset(void)
         .rx_irq = 0,                                                                                                   \
         .tx_irq = 1,                                                                                                   \
         .soft_irq = 31,                                                                                                \
+        .tick_irq = 9,                                                                                                 \
         .uart_base = MPS2_UART,                                                                                        \
         .uart_size = 0x1000,                                                                                           \
         .flash_page = MPS2_FLASH_PAGE,                                                                                 \
@@ -157,7 +186,9 @@ static void mps2_reset(void)
         .micros = mps2_micros,                                                                                         \
         .flash_erase = mps2_flash_erase,                                                                               \
         .flash_program = mps2_flash_program,                                                                           \
+        .watchdog_start = mps2_watchdog_start,                                                                         \
         .watchdog_feed = mps2_watchdog_feed,                                                                           \
+        .tick = mps2_tick,                                                                                             \
         .reset = mps2_reset,                                                                                           \
     }
 

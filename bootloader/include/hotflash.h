@@ -13,6 +13,40 @@
 
 #include <stdint.h>
 
+/* Why the application is parked: the argument of on_park and on_continue. */
+#define HF_PARKED_ASKED 1u     /* somebody asked for it: `hotflash park` */
+#define HF_PARKED_ATTENTION 2u /* the same, and a handler did not return */
+#define HF_PARKED_FAULT 3u     /* it faulted */
+#define HF_PARKED_WATCHDOG 4u  /* it had masked interrupts for too long */
+
+/* Stands for SysTick in struct hf_parking's list. */
+#define HF_KEEP_SYSTICK (-1)
+
+/* What happens while the application is parked, that is, stands still between two instructions. Members may be
+ * NULL. The functions run on the monitor's stack (1 KiB and more, board.toml), in thread mode, with all interrupts
+ * but the listed ones off; on_park and on_continue must return. */
+struct hf_parking {
+    /* Brings everything that moves to rest: motors off. */
+    void (*on_park)(uint32_t why);
+    /* Before the application goes on where it was. */
+    void (*on_continue)(uint32_t why);
+    /* At a restart, after the cleanups, before main: with an RTOS, ends its scheduler. Without it an application
+     * that uses the process stack, as RTOSes do, is not restarted. */
+    void (*on_restart)(uint32_t unused);
+    /* External interrupts (0 is the first behind SysTick) that keep running, if the place where the application
+     * was parked lets them in: a handler there still holds up those of the same and lower priorities. At most 32. */
+    const int16_t *keep;
+    uint32_t keep_count;
+};
+
+/* What a restart undoes: a registered function, called with its argument. The struct stays the caller's, may lie on
+ * the stack, and must stay there until it is removed. */
+struct hf_cleanup {
+    void (*run)(void *argument);
+    void *argument;
+    struct hf_cleanup *next; /* the monitor's */
+};
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -20,7 +54,7 @@ extern "C" {
 #if defined(HOTFLASH) && HOTFLASH
 
 #define HF_SERVICES_MAGIC 0x53465648u /* "HVFS" */
-#define HF_SERVICES_ABI 0x00010000u   /* 1.0: major * 65536 + minor */
+#define HF_SERVICES_ABI 0x00010001u   /* 1.1: major * 65536 + minor */
 
 /* The table at HF_BOOT + 0x400, docs/SPEC.md, Services. It is the bootloader's, and it has been checked against the
  * ABI in the image header before the application started. */
@@ -31,7 +65,9 @@ struct hf_services {
     uint32_t (*generation)(void);                           /* 12 */
     void (*clock_changed)(void);                            /* 16 */
     uint32_t (*micros)(void);                               /* 20 */
-    uint32_t reserved[10];                                  /* 24 zeros */
+    void (*parking)(const struct hf_parking *parking);      /* 24 */
+    void (*cleanup)(struct hf_cleanup *cleanup, uint32_t add); /* 28 */
+    uint32_t reserved[8];                                   /* 32 zeros */
 };
 
 /* Defined by the linker script fragment hotflash.ld; nothing is allocated for it. */
@@ -69,6 +105,25 @@ static inline uint32_t hf_micros(void)
     return __hf_services.micros();
 }
 
+/* Registers what happens at parking; the struct is copied, its list is not. A restart forgets it. NULL: nothing. */
+static inline void hf_on_parking(const struct hf_parking *parking)
+{
+    __hf_services.parking(parking);
+}
+
+/* Registers a cleanup for `hotflash restart`. At most 64 are run, the last registered first, on the stack below what
+ * was running. Adding one that is registered makes it the last. */
+static inline void hf_cleanup_add(struct hf_cleanup *cleanup)
+{
+    __hf_services.cleanup(cleanup, 1u);
+}
+
+/* Takes it back; no error when it is not registered. To be called before the struct goes out of scope. */
+static inline void hf_cleanup_remove(struct hf_cleanup *cleanup)
+{
+    __hf_services.cleanup(cleanup, 0u);
+}
+
 /* To be called after the application has changed a clock that the monitor's UART or timer runs from. */
 static inline void hf_clock_changed(void)
 {
@@ -83,6 +138,9 @@ static inline void hf_clock_changed(void)
 #define hf_generation() ((uint32_t)0)
 #define hf_micros() ((uint32_t)0)
 #define hf_clock_changed() ((void)0)
+#define hf_on_parking(parking) ((void)sizeof((parking) == (const struct hf_parking *)0))
+#define hf_cleanup_add(cleanup) ((void)sizeof((cleanup)->next))
+#define hf_cleanup_remove(cleanup) ((void)sizeof((cleanup)->next))
 
 #endif
 

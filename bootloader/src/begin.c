@@ -159,6 +159,9 @@ HF_HANDLER(hf_do_begin)
     if (q.generation != hf_state.generation) {
         return HF_E_GEN;
     }
+    if (hf_state.trial != 0) {
+        return HF_E_TRIAL;
+    }
     if (hf_txn_blocks()) {
         return HF_E_BUSY;
     }

@@ -161,6 +161,11 @@ uint32_t hf_boot_vectors(void)
     return hf_state.vectors;
 }
 
+uint32_t hf_boot_ram(void)
+{
+    return hf_state.ram_start;
+}
+
 bool hf_boot_hello_seen(void)
 {
     return hf_state.hello != 0;

@@ -1,11 +1,13 @@
 /* What happens after a reset, in order. Target only: the host test makes these calls itself. */
+#include <stddef.h>
+
 #include "hf_arch.h"
 #include "hf_monitor.h"
 
 static void serve_while_plain_waits(uint32_t started)
 {
     while (hf_board.micros() - started < HF_PLAIN_GRACE_US && !hf_boot_hello_seen()) {
-        hf_board.watchdog_feed();
+        hf_board.watchdog_feed(true);
     }
 }
 
@@ -21,6 +23,12 @@ void hf_main(void)
     }
     hf_arch_init();
     if (how == HF_BOOT_HOT) {
+        if (hf_board.tick != NULL) {
+            hf_board.tick(true);
+        }
+        if (hf_board.watchdog_start != NULL) {
+            hf_board.watchdog_start();
+        }
         hf_arch_start(hf_boot_vectors());
     }
     if (how == HF_BOOT_PLAIN) {
@@ -31,7 +39,7 @@ void hf_main(void)
         }
     }
     for (;;) {
-        hf_board.watchdog_feed();
+        hf_board.watchdog_feed(true);
         hf_arch_idle();
     }
 }

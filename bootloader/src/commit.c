@@ -206,7 +206,7 @@ HF_HANDLER(hf_do_commit)
     }
     hf_txn_touch();
     rest = r->at + 5; /* mode and crc */
-    if (!hf_get_commit_request(r, &q) || q.mode > HF_COMMIT_SAFE) {
+    if (!hf_get_commit_request(r, &q) || q.mode > HF_COMMIT_SAFE || q.trial > HF_TRIAL_MAX) {
         hf_txn_abort();
         return HF_E_FORMAT;
     }
@@ -218,22 +218,24 @@ HF_HANDLER(hf_do_commit)
         hf_txn_abort();
         return status;
     }
-    if (q.mode == HF_COMMIT_SAFE) {
-        s.pairs = count;
-        hf_frames(note_frame, &s);
+    if (q.trial != 0 && hf_board.tick == NULL) {
+        hf_txn_abort();
+        hf_put_u8(w, HF_REASON_NO_TICK);
+        return HF_E_STATE;
     }
-    if (s.count != 0) {
-        a.generation = hf_state.generation;
-        a.frames_count = s.count;
-        hf_put_commit_reply(w, &a);
-        for (uint32_t i = 0; i < s.count; i++) {
-            hf_put_frame_record(w, &s.found[i]);
-        }
-        return HF_E_FRAMES;
+    s.pairs = count;
+    hf_frames(note_frame, &s);
+    status = q.mode == HF_COMMIT_SAFE && s.count != 0 ? (uint8_t)HF_E_FRAMES : (uint8_t)HF_OK;
+    if (status == HF_OK) {
+        bind(count);
+        hf_trial_begin(q.trial);
+        a.masked = hf_state.masked_last;
     }
-    bind(count);
     a.generation = hf_state.generation;
-    a.masked = hf_state.masked_last;
+    a.frames_count = s.count;
     hf_put_commit_reply(w, &a);
-    return HF_OK;
+    for (uint32_t i = 0; i < s.count; i++) {
+        hf_put_frame_record(w, &s.found[i]);
+    }
+    return status;
 }

@@ -44,7 +44,7 @@ HF_HANDLER(hf_do_flash_erase)
         return HF_E_RANGE;
     }
     for (uint32_t i = 0; i < q->count; i++) {
-        hf_board.watchdog_feed();
+        hf_board.watchdog_feed(true);
         if (hf_board.flash_erase(hf_map.app_base + (q->page + i) * hf_board.flash_page) != 0) {
             return HF_E_FLASH;
         }

@@ -10,6 +10,7 @@ static struct rx {
     volatile uint32_t head, tail; /* of the ring; free-running */
     volatile uint32_t lost;       /* bytes */
     uint32_t length;              /* of the frame being decoded */
+    volatile uint8_t zeros;       /* in a row, at most HF_ATTENTION */
     uint8_t left;                 /* bytes until the next code byte */
     uint8_t code;                 /* the last code byte; 0: frame not begun */
     bool bad;
@@ -57,6 +58,11 @@ void hf_rx_interrupt(void)
     for (uint32_t i = 0; i < HF_RX_PER_ENTRY && hf_board.uart_take(&byte); i++) {
         uint32_t used = head - rx.tail;
 
+        if (byte != 0) {
+            rx.zeros = 0;
+        } else if (rx.zeros < HF_ATTENTION) {
+            rx.zeros++;
+        }
         if (used >= hf_map.rx_size) {
             rx.lost++;
             pend = true;
@@ -72,6 +78,16 @@ void hf_rx_interrupt(void)
     if (pend) {
         hf_frame_pend();
     }
+}
+
+bool hf_attention(void)
+{
+    bool came = rx.zeros >= HF_ATTENTION;
+
+    if (came) {
+        rx.zeros = 0;
+    }
+    return came;
 }
 
 uint32_t hf_frame_overrun(void)
@@ -228,7 +244,7 @@ bool hf_tx_begin(struct hf_writer *w, uint8_t channel, uint8_t seq)
 static void give(uint32_t limit)
 {
     for (uint32_t i = 0; i < limit; i++) {
-        if (tx.fault_length != 0) {
+        if (tx.fault_length != 0 && tx.sent == 0) {
             if (!hf_board.uart_put(tx.fault[tx.fault_sent])) {
                 return;
             }
@@ -313,9 +329,9 @@ void hf_tx_fault(const uint8_t *body, uint32_t length, uint8_t seq)
     for (uint32_t i = 0; i < n; i++) {
         raw[2u + i] = body[i];
     }
-    /* The delimiter ends a frame that the fault may have cut in two; that one is sent again. */
+    /* It goes out before the next frame. The delimiter ends one that is not finished, should the
+     * transmitter's state have been lost. */
     tx.fault[0] = 0;
     tx.fault_length = 1u + seal(tx.fault + 1, raw, n + 2u);
     tx.fault_sent = 0;
-    tx.sent = 0;
 }

@@ -55,8 +55,15 @@ void hf_arch_sync(void);
 bool hf_arch_read(uint32_t address, uint8_t *data, uint32_t length, uint32_t width);
 bool hf_arch_write(uint32_t address, const uint8_t *data, uint32_t length, uint32_t width);
 
-/* The application's context below the monitor's handler. Only valid inside hf_monitor_run(). */
+/* The application's context below the monitor's handler. Only valid inside hf_monitor_run(), and while
+ * the application is parked. */
 void hf_arch_context(struct hf_context *context);
+
+/* Whether the application has set a process stack, as RTOSes do. */
+bool hf_arch_process_stack(void);
+
+/* Calls a function of the application. */
+void hf_arch_call(uint32_t entry, uint32_t argument);
 
 /* Prepares the NVIC for the monitor: the UART's interrupts at priority 0, all else at level 1,
  * software interrupt and PendSV lowest; faults enabled. */

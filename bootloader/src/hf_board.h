@@ -9,12 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define HF_TICK_US 250000u
+#define HF_WATCHDOG_US 1000000u
+
 struct hf_board {
     const char *name; /* as the folder's name */
 
     uint16_t rx_irq;   /* external interrupt number of UART receive */
     uint16_t tx_irq;   /* of UART transmit; may equal rx_irq */
     uint16_t soft_irq; /* one that no peripheral and no application uses; pended by software */
+    uint16_t tick_irq; /* of a timer that is not SysTick; without meaning where tick is NULL */
 
     uint32_t uart_base; /* refused to `read` and `write` */
     uint32_t uart_size; /* bytes */
@@ -49,8 +53,17 @@ struct hf_board {
      * that is 0: the driver checks and returns -1, flash unchanged from there on. */
     int (*flash_program)(uint32_t address, const uint8_t *data, uint32_t length);
 
-    /* Feeds the board's watchdog if it runs. */
-    void (*watchdog_feed)(void);
+    /* Starts the watchdog: when it is not fed for HF_WATCHDOG_US, it raises an NMI, which board.toml
+     * says (`watchdog = "nmi"`), or resets the board. NULL: the board has none. */
+    void (*watchdog_start)(void);
+
+    /* Feeds it. An application that has set it up for itself is left to feed it alone, unless it is
+     * parked or the bootloader waits. */
+    void (*watchdog_feed)(bool parked);
+
+    /* The periodic interrupt, tick_irq: with `start` it comes every HF_TICK_US from now on, else it
+     * is acknowledged. NULL: the board has none. */
+    void (*tick)(bool start);
 
     /* Resets the board; does not return. */
     void (*reset)(void);

@@ -32,6 +32,8 @@ enum hf_status {
     HF_E_NOUNDO = 15, /* there is no generation to go back to */
     HF_E_LOST = 16, /* the monitor's state was trampled: only a reset is accepted */
     HF_E_NOAPP = 17, /* no hot application runs */
+    HF_E_STATE = 18, /* not possible as things are; a byte follows, the reason */
+    HF_E_TRIAL = 19, /* a trial runs: confirm it or roll it back first */
 };
 
 enum hf_reason {
@@ -44,6 +46,10 @@ enum hf_reason {
     HF_REASON_UNFINISHED = 6, /* the application was not programmed completely */
     HF_REASON_OTHER = 7, /* the header is not that of the image announced */
     HF_REASON_ASKED = 8, /* asked to wait */
+    HF_REASON_NOT_PARKED = 9, /* the application is not parked */
+    HF_REASON_CONTEXT_LOST = 10, /* where the application was is lost: it can be restarted or reset */
+    HF_REASON_NO_CONSENT = 11, /* the process stack is in use, as by an RTOS, and the application registered no on_restart */
+    HF_REASON_NO_TICK = 12, /* the board has no periodic interrupt that could end a trial */
 };
 
 enum hf_memory {
@@ -77,6 +83,12 @@ enum hf_hello_flag {
     HF_HELLO_PENDSV_ZERO = 128, /* PendSV is at priority 0: a context switch may delay the monitor */
     HF_HELLO_TXN_OPEN = 256, /* a transaction is open */
     HF_HELLO_UNDO = 512, /* there is a generation to go back to */
+    HF_HELLO_PARKED = 1024, /* the application stands still; Record says why */
+    HF_HELLO_FINAL = 2048, /* it cannot be continued, only restarted or reset */
+    HF_HELLO_RECORD = 4096, /* Record has something to tell, of this boot or the last */
+    HF_HELLO_TRIAL = 8192, /* the live generation is on trial: without Confirm the device rolls it back */
+    HF_HELLO_WATCHDOG = 16384, /* the board's watchdog catches an application that masks interrupts for ever */
+    HF_HELLO_TICK = 32768, /* the board has the periodic interrupt that trials need */
 };
 
 enum hf_slot_flag {
@@ -90,11 +102,42 @@ enum hf_read_flag {
     HF_READF_PERIPHERAL = 1, /* the address may be a peripheral's */
 };
 
+enum hf_park_reason {
+    HF_PARK_ASKED = 1, /* a host asked for it */
+    HF_PARK_ATTENTION = 2, /* a host's attention sequence, from a handler that did not return */
+    HF_PARK_FAULT = 3, /* an exception: CFSR and HFSR say which */
+    HF_PARK_WATCHDOG = 4, /* the watchdog's interrupt: interrupts were masked for too long */
+    HF_PARK_RESTART = 5, /* on the way to a restart; never in a record */
+};
+
+enum hf_park_word {
+    HF_PARKW_R0 = 0, /* r0 to r12, sp, lr, pc as they were; sp as it was before the exception's frame */
+    HF_PARKW_SP = 13, /* r13 */
+    HF_PARKW_LR = 14, /* r14 */
+    HF_PARKW_PC = 15, /* r15: after a fault, of the instruction that faulted */
+    HF_PARKW_XPSR = 16, /* 0: no frame could be stacked, so r0 to r3, r12, lr, pc are not known */
+    HF_PARKW_CFSR = 17, /* ARMv7-M ARM B3.2.15 */
+    HF_PARKW_HFSR = 18, /* B3.2.16 */
+    HF_PARKW_MMFAR = 19, /* B3.2.18 */
+    HF_PARKW_BFAR = 20, /* B3.2.19 */
+    HF_PARKW_EXC_RETURN = 21, /* lr of the exception that parked (B1.5.8) */
+    HF_PARKW_MSP = 22, /* main stack pointer, at the exception's frame if that is there */
+    HF_PARKW_PSP = 23, /* process stack pointer; 0: not in use */
+    HF_PARKW_MASKS = 24, /* PRIMASK bit 0, FAULTMASK bit 1, CONTROL bits 8 to 15, BASEPRI bits 16 to 23 */
+    HF_PARKW_REASON = 25, /* park reason */
+    HF_PARKW_FLAGS = 26, /* bit 0: final, cannot be continued */
+    HF_PARKW_GENERATION = 27, /* live generation */
+    HF_PARKW_BOOT = 28, /* the boot count in which it happened */
+    HF_PARKW_SYSTEM = 29, /* SHCSR: active system exceptions (B3.2.13) */
+    HF_PARKW_ACTIVE = 30, /* eight words, NVIC_IABR: active external interrupts (B3.4.7) */
+};
+
 enum hf_op {
     HF_OP_HELLO = 1,
     HF_OP_STATUS = 2,
     HF_OP_SLOTS = 3,
     HF_OP_HOOKS = 4,
+    HF_OP_RECORD = 5,
     HF_OP_BEGIN = 16,
     HF_OP_WRITE = 17,
     HF_OP_COMMIT = 18,
@@ -102,6 +145,7 @@ enum hf_op {
     HF_OP_ROLLBACK = 20,
     HF_OP_GC = 21,
     HF_OP_PIN = 22,
+    HF_OP_CONFIRM = 23,
     HF_OP_READ = 32,
     HF_OP_POKE = 33,
     HF_OP_FLASH_BEGIN = 48,
@@ -109,6 +153,9 @@ enum hf_op {
     HF_OP_FLASH_WRITE = 50,
     HF_OP_FLASH_END = 51,
     HF_OP_RESET = 64,
+    HF_OP_PARK = 65,
+    HF_OP_CONTINUE = 66,
+    HF_OP_RESTART = 67,
 };
 
 /* A slot that is used: of this transaction by its ordinal, or an existing one by its handle. */
@@ -428,6 +475,12 @@ static inline void hf_put_hooks_reply(struct hf_writer *c, const struct hf_hooks
     hf_put(c, HF_HOOKS_REPLY, m);
 }
 
+/* What was found when the application was parked last. Kept in RAM over a reset. Accepted also with the state lost. */
+#define HF_RECORD_REQUEST ""
+
+/* Reply to Record. */
+#define HF_RECORD_REPLY "+"
+
 /* Opens a transaction and allocates all its slots, or none. First runs the reaper. */
 #define HF_BEGIN_REQUEST "v41vv+"
 struct hf_begin_request {
@@ -472,13 +525,14 @@ static inline bool hf_get_write_request(struct hf_reader *c, struct hf_write_req
 #define HF_WRITE_REPLY ""
 
 /* Seals the transaction and binds it. On E_SEAL and E_FRAMES the transaction stays open; on any other error it is gone. */
-#define HF_COMMIT_REQUEST "14v+"
+#define HF_COMMIT_REQUEST "14vv+"
 struct hf_commit_request {
     uint32_t mode; /* commit mode */
-    uint32_t crc; /* CRC-32 over the BEGIN request from its `generation` on, then the image, then this request from `pairs` on */
+    uint32_t crc; /* CRC-32 over the BEGIN request from its `generation` on, then the image, then this request from `trial` on */
+    uint32_t trial; /* 0, or seconds, at most 1800, in which Confirm must come: the device rolls back otherwise */
     uint32_t pairs_count; /* hooks to bind: Pair records follow */
 };
-_Static_assert(sizeof(struct hf_commit_request) == 4 * 3, "only words");
+_Static_assert(sizeof(struct hf_commit_request) == 4 * 4, "only words");
 
 static inline bool hf_get_commit_request(struct hf_reader *c, struct hf_commit_request *m)
 {
@@ -490,7 +544,7 @@ static inline bool hf_get_commit_request(struct hf_reader *c, struct hf_commit_r
 struct hf_commit_reply {
     uint32_t generation; /* the new generation */
     uint32_t masked; /* instructions executed with interrupts masked */
-    uint32_t frames_count; /* E_FRAMES: who is in the way, at most 8: Frame records follow */
+    uint32_t frames_count; /* frames of replaced functions, at most 8: E_FRAMES: they are in the way; OK: they finish in old code: Frame records follow */
 };
 _Static_assert(sizeof(struct hf_commit_reply) == 4 * 3, "only words");
 
@@ -563,6 +617,21 @@ static inline bool hf_get_pin_request(struct hf_reader *c, struct hf_pin_request
 
 /* Reply to Pin. */
 #define HF_PIN_REPLY ""
+
+/* Ends the trial: its generation stays. No error when none runs. */
+#define HF_CONFIRM_REQUEST "v"
+struct hf_confirm_request {
+    uint32_t generation; /* live generation: E_GEN when the trial was rolled back meanwhile */
+};
+_Static_assert(sizeof(struct hf_confirm_request) == 4 * 1, "only words");
+
+static inline bool hf_get_confirm_request(struct hf_reader *c, struct hf_confirm_request *m)
+{
+    return hf_get(c, HF_CONFIRM_REQUEST, m);
+}
+
+/* Reply to Confirm. */
+#define HF_CONFIRM_REPLY ""
 
 /* Reads memory in accesses of the given width; survives bus errors. */
 #define HF_READ_REQUEST "4v11"
@@ -677,6 +746,33 @@ static inline bool hf_get_reset_request(struct hf_reader *c, struct hf_reset_req
 /* Reply to Reset. */
 #define HF_RESET_REPLY ""
 
+/* Stops the application between two instructions. The reply comes when it was asked for; Hello says when it is done. No error when it is parked. */
+#define HF_PARK_REQUEST ""
+
+/* Reply to Park. */
+#define HF_PARK_REPLY ""
+
+/* Lets the parked application go on exactly where it was; after a fault it repeats the instruction. E_STATE when it is not parked or cannot go on. */
+#define HF_CONTINUE_REQUEST ""
+
+/* Reply to Continue. */
+#define HF_CONTINUE_REPLY ""
+
+/* Leaves all that runs, handlers included, runs the registered cleanups, and calls `main` on a fresh stack; all state is kept. E_STATE under an RTOS that did not register for it. */
+#define HF_RESTART_REQUEST "4"
+struct hf_restart_request {
+    uint32_t main; /* static entry of main, Thumb bit set */
+};
+_Static_assert(sizeof(struct hf_restart_request) == 4 * 1, "only words");
+
+static inline bool hf_get_restart_request(struct hf_reader *c, struct hf_restart_request *m)
+{
+    return hf_get(c, HF_RESTART_REQUEST, m);
+}
+
+/* Reply to Restart. */
+#define HF_RESTART_REPLY ""
+
 /* Any request's struct. */
 union hf_request {
     struct hf_hello_request hello;
@@ -687,6 +783,7 @@ union hf_request {
     struct hf_commit_request commit;
     struct hf_rollback_request rollback;
     struct hf_pin_request pin;
+    struct hf_confirm_request confirm;
     struct hf_read_request read;
     struct hf_poke_request poke;
     struct hf_flash_begin_request flash_begin;
@@ -694,6 +791,7 @@ union hf_request {
     struct hf_flash_write_request flash_write;
     struct hf_flash_end_request flash_end;
     struct hf_reset_request reset;
+    struct hf_restart_request restart;
 };
 
 #endif

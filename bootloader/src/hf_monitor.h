@@ -95,14 +95,44 @@ void hf_rx_interrupt(void);
 /* UART transmit interrupt: gives the transmitter what it takes of the current frame. */
 void hf_tx_interrupt(void);
 
-/* The monitor's handler: handles all complete frames, then builds what is to be sent. */
-void hf_monitor_run(void);
+/* Whether the attention sequence came since the last call: HF_ATTENTION zero bytes in a row. */
+bool hf_attention(void);
+#define HF_ATTENTION 16u
 
-/* The application faulted and stands still: reports it (fault frame kind 3). `words` are r0 to r12,
- * sp, lr, pc, xPSR, CFSR, HFSR, MMFAR, BFAR. The report uses its own buffer and is sent whatever
- * state the rest is in; the caller then polls with hf_monitor_poll() for ever. */
-#define HF_FAULT_WORDS 21u
-void hf_monitor_fault(const uint32_t words[HF_FAULT_WORDS]);
+/* The board's periodic interrupt. */
+void hf_tick_interrupt(void);
+
+/* The monitor's handler: handles all complete frames, then builds what is to be sent. Returns 0, or
+ * for which reason (HF_PARK_*) the caller is to park the application. */
+uint32_t hf_monitor_run(void);
+
+/* What was found when the application was parked last (docs/SPEC.md, Park words); survives a reset.
+ * The core fills it, up to what hf_monitor_park() knows itself. */
+#define HF_RECORD_WORDS 38u
+extern uint32_t hf_record[HF_RECORD_WORDS + 1u]; /* a check last */
+
+/* The application stands still from now on: completes the record and reports it (fault frame kind 3),
+ * from a buffer of its own and whatever state the rest is in. The caller then polls: hf_park_told(true)
+ * once, then hf_monitor_poll() until hf_monitor_leave() has an answer. `final`: the context is lost, the
+ * application cannot be continued. */
+void hf_monitor_park(uint32_t reason, bool final);
+
+/* 0, or HF_ACTION_CONTINUE, or the entry of `main`, which is to be called after hf_restart_clean() on a
+ * fresh stack. The application counts as running from then on. */
+uint32_t hf_monitor_leave(void);
+#define HF_ACTION_CONTINUE 2u
+
+/* Calls the application's on_park or on_continue. */
+void hf_park_told(bool parked);
+
+/* The i-th interrupt that keeps running while parked (negative: see hotflash.h); false: no more. */
+bool hf_park_kept(uint32_t i, int32_t *irq);
+
+/* Runs the application's cleanups, the last registered first, and its on_restart; thread mode. */
+void hf_restart_clean(void);
+
+/* Start of the application's RAM. */
+uint32_t hf_boot_ram(void);
 
 /* One turn of an interrupt-less monitor: takes bytes, runs the monitor, gives bytes. */
 void hf_monitor_poll(void);
@@ -112,6 +142,8 @@ void hf_log_write(const char *text, uint32_t length);
 uint32_t hf_generation(void);
 void hf_clock_changed(void);
 uint32_t hf_micros(void);
+void hf_parking(uint32_t parking); /* const struct hf_parking * of hotflash.h */
+void hf_cleanup(uint32_t cleanup, uint32_t add); /* struct hf_cleanup * */
 
 /* Target only (boot_main.c): the order of calls above, and the application's start. */
 void hf_main(void);

@@ -14,7 +14,7 @@
 #include "hf_range.h"
 
 #define HF_VERSION "0.1.0"
-#define HF_ABI 0x00010000u
+#define HF_ABI 0x00010001u
 #define HF_TXN_TIMEOUT_US 5000000u
 
 /* Replies that the cache keeps as bytes; a Begin's grants are rebuilt from its list instead. A
@@ -33,12 +33,16 @@ struct hf_state {
     uint32_t ram_start, ram_end;
     uint32_t hook_count, hook_capacity, hook_init;
     uint32_t hello; /* Hellos since boot */
-    uint32_t parked; /* the application faulted and stands still */
+    uint32_t parked; /* HF_PARK_*: the application stands still; 0: it runs */
+    uint32_t final; /* it cannot be continued */
+    uint32_t action; /* HF_ACTION_*, when the reply has left; others: restart, main's entry */
     uint32_t lost; /* the state was trampled: only Hello, Status and Reset work */
 
     /* code */
     uint32_t generation;
     uint32_t undo; /* block of the undo record; 0: none */
+    uint32_t trial; /* the live generation is on trial */
+    uint32_t trial_end; /* micros() then */
     uint32_t txn; /* block of the open transaction's list; 0: none open */
     uint32_t txn_pairs; /* what its payload was dimensioned for */
     uint32_t txn_crc; /* CRC register over the Begin request */
@@ -69,6 +73,7 @@ struct hf_state {
 extern struct hf_state hf_state;
 
 /* state.c */
+uint32_t hf_sum(const uint32_t *words, uint32_t count);
 void hf_state_seal(void);
 bool hf_state_sound(void);
 void hf_state_lose(void);
@@ -86,10 +91,10 @@ bool hf_tx_begin(struct hf_writer *w, uint8_t channel, uint8_t seq); /* false: n
 void hf_tx_end(struct hf_writer *w);
 bool hf_tx_idle(void); /* nothing queued, nothing on its way */
 void hf_tx_pump(void); /* gives the UART what it takes, without interrupts */
-void hf_tx_fault(const uint8_t *body, uint32_t length, uint8_t seq); /* own buffer, cuts in */
+void hf_tx_fault(const uint8_t *body, uint32_t length, uint8_t seq); /* own buffer, sent next */
 bool hf_frame_work(void); /* whether the handler was asked for since the last call */
 void hf_frame_pend(void); /* asks for it */
-#define HF_FAULT_BODY 96u
+#define HF_FAULT_BODY 156u
 
 /* log.c */
 void hf_log_init(void);
@@ -98,7 +103,12 @@ uint32_t hf_log_dropped(void);
 uint32_t hf_log_take(uint8_t *data, uint32_t length);
 #define HF_LOG_PER_FRAME 128u
 
+/* park.c */
+bool hf_record_valid(void);
+#define HF_ACTION_PARK 1u
+
 /* monitor.c */
+bool hf_monitor_interrupted(void); /* whether the state can be relied on when a run ends in its middle */
 void hf_report(uint8_t kind, enum hf_reason reason); /* queues a fault-channel frame */
 
 /* boot.c */
@@ -199,6 +209,12 @@ uint32_t hf_txn_piece(uint32_t i, uint32_t *length); /* its image: address of th
 void hf_txn_abort(void);
 bool hf_txn_blocks(void); /* open and alive; one that is stale is thrown away */
 
+/* trial.c */
+#define HF_TRIAL_MAX 1800u /* seconds: half the clock's range */
+void hf_trial_begin(uint32_t seconds); /* of the generation just bound; 0: none */
+bool hf_trial_over(void);
+void hf_trial_end(void); /* takes it back if it is over */
+
 /* reaper.c */
 struct hf_range {
     uint32_t low, high; /* one past */
@@ -232,6 +248,11 @@ HF_HANDLER(hf_do_flash_erase);
 HF_HANDLER(hf_do_flash_write);
 HF_HANDLER(hf_do_flash_end);
 HF_HANDLER(hf_do_reset);
+HF_HANDLER(hf_do_record);
+HF_HANDLER(hf_do_park);
+HF_HANDLER(hf_do_continue);
+HF_HANDLER(hf_do_restart);
+HF_HANDLER(hf_do_confirm);
 void hf_txn_grants(struct hf_writer *w); /* the open transaction's Begin reply */
 
 static inline uint32_t hf_word(uint32_t address)

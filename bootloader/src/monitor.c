@@ -34,6 +34,11 @@ static const struct request {
     {HF_OP_FLASH_WRITE, REPEATABLE | QUIET_TOO, HF_FLASH_WRITE_REQUEST, hf_do_flash_write},
     {HF_OP_FLASH_END, 0, HF_FLASH_END_REQUEST, hf_do_flash_end},
     {HF_OP_RESET, LOST_TOO, HF_RESET_REQUEST, hf_do_reset},
+    {HF_OP_RECORD, REPEATABLE | LOST_TOO, HF_RECORD_REQUEST, hf_do_record},
+    {HF_OP_CONFIRM, NEED_APP, HF_CONFIRM_REQUEST, hf_do_confirm},
+    {HF_OP_PARK, NEED_APP, HF_PARK_REQUEST, hf_do_park},
+    {HF_OP_CONTINUE, NEED_APP, HF_CONTINUE_REQUEST, hf_do_continue},
+    {HF_OP_RESTART, NEED_APP, HF_RESTART_REQUEST, hf_do_restart},
 };
 
 HF_HANDLER(hf_do_hello)
@@ -60,11 +65,17 @@ HF_HANDLER(hf_do_hello)
     a.flash_base = hf_map.app_base;
     a.flash_size = hf_map.app_size;
     a.flash_page = hf_board.flash_page;
+    a.flags |= hf_board.tick != NULL ? (uint32_t)HF_HELLO_TICK : 0u;
+    a.flags |= hf_board.watchdog_start != NULL ? (uint32_t)HF_HELLO_WATCHDOG : 0u;
+    a.flags |= hf_record_valid() ? (uint32_t)HF_HELLO_RECORD : 0u;
     if (hf_state.lost != 0) {
         a.flags |= HF_HELLO_STATE_LOST;
     } else {
         a.flags |= hf_state.txn != 0 ? (uint32_t)HF_HELLO_TXN_OPEN : 0u;
         a.flags |= hf_state.undo != 0 ? (uint32_t)HF_HELLO_UNDO : 0u;
+        a.flags |= hf_state.trial != 0 ? (uint32_t)HF_HELLO_TRIAL : 0u;
+        a.flags |= hf_state.parked != 0 ? (uint32_t)HF_HELLO_PARKED : 0u;
+        a.flags |= hf_state.parked != 0 && hf_state.final != 0 ? (uint32_t)HF_HELLO_FINAL : 0u;
         a.generation = hf_state.generation;
         a.hook_capacity = hf_state.hook_capacity;
         a.hook_count = hf_state.hook_count;
@@ -118,6 +129,17 @@ HF_HANDLER(hf_do_reset)
     return HF_OK;
 }
 
+/* What a fault in an interrupt that preempted the handler would leave half done. */
+static volatile enum { IDLE, LOOKS, CHANGES } running;
+
+bool hf_monitor_interrupted(void)
+{
+    bool sound = running == IDLE ? hf_state_sound() : running == LOOKS;
+
+    running = IDLE;
+    return sound;
+}
+
 static uint8_t dispatch(const struct request *request, bool quiet, struct hf_reader *r, struct hf_writer *w)
 {
     union hf_request q;
@@ -134,7 +156,14 @@ static uint8_t dispatch(const struct request *request, bool quiet, struct hf_rea
     if ((request->rules & NEED_APP) != 0 && !hf_heap_sound()) {
         return HF_E_LOST;
     }
-    return hf_get(r, request->fields, &q) ? request->handle(&q, r, w) : (uint8_t)HF_E_FORMAT;
+    if (!hf_get(r, request->fields, &q)) {
+        return HF_E_FORMAT;
+    }
+    running = (request->rules & NEED_APP) != 0 ? CHANGES : LOOKS;
+    uint8_t status = request->handle(&q, r, w);
+
+    running = LOOKS;
+    return status;
 }
 
 static const struct request *find(uint32_t op)
@@ -242,7 +271,7 @@ static bool room_for_reply(void)
     return hf_tx_begin(&w, HF_CH_CONTROL, 0);
 }
 
-void hf_monitor_run(void)
+uint32_t hf_monitor_run(void)
 {
     const uint8_t *frame;
     uint32_t length;
@@ -251,9 +280,17 @@ void hf_monitor_run(void)
     if (!hf_state_sound()) {
         hf_state_lose();
     }
-    hf_state.check = ~hf_state.check; /* a fault in here leaves it unsound */
-    /* The next request waits while a reply is still to be sent before a reset. */
-    while (hf_state.reset == 0 && room_for_reply() && hf_frame_next(&frame, &length)) {
+    hf_state.check = ~hf_state.check;
+    running = LOOKS;
+    if (hf_attention() && hf_state.parked == 0) {
+        hf_state.action = HF_ACTION_PARK;
+    }
+    running = CHANGES;
+    hf_trial_end();
+    running = LOOKS;
+    /* The next request waits while a reply is still to be sent before a reset, or before the
+     * application goes on. */
+    while (hf_state.reset == 0 && hf_state.action == 0 && room_for_reply() && hf_frame_next(&frame, &length)) {
         if (frame[0] == HF_CH_CONTROL && length > 2) {
             handle(frame, length);
         }
@@ -262,37 +299,25 @@ void hf_monitor_run(void)
         hf_persist_set(hf_persist.boot_count, hf_state.reset == 2 ? HF_PERSIST_STAY : 0);
         hf_board.reset();
     }
-    send_log();
+    if (hf_state.action == 0) {
+        send_log();
+    }
+    running = IDLE;
     hf_state_seal();
+    if (hf_state.action == 0 || hf_state.parked != 0) {
+        return 0;
+    }
+    return hf_state.action == HF_ACTION_PARK ? HF_PARK_ASKED : HF_PARK_RESTART;
 }
 
 void hf_monitor_poll(void)
 {
     hf_rx_interrupt();
-    if (hf_frame_work()) {
-        hf_monitor_run();
+    if (hf_frame_work() || hf_trial_over()) {
+        (void)hf_monitor_run();
     }
     hf_tx_pump();
-    hf_board.watchdog_feed();
-}
-
-void hf_monitor_fault(const uint32_t words[HF_FAULT_WORDS])
-{
-    uint8_t body[1u + HF_FAULT_WORDS * 4u];
-    struct hf_writer w = {body, body + sizeof body, false};
-    bool sound = hf_state_sound();
-
-    hf_put_u8(&w, 3);
-    for (uint32_t i = 0; i < HF_FAULT_WORDS; i++) {
-        hf_put_le(&w, words[i], 4);
-    }
-    hf_tx_fault(body, sizeof body, hf_state.fault_seq);
-    hf_state.fault_seq++;
-    hf_state.parked = 1;
-    if (sound) {
-        hf_state_seal();
-    }
-    hf_frame_pend();
+    hf_board.watchdog_feed(true);
 }
 
 uint32_t hf_generation(void)

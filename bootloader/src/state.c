@@ -12,16 +12,20 @@ struct hf_persist hf_persist;
 
 #define HF_PERSIST_MAGIC 0x54534948u
 
-static uint32_t sum(void)
+uint32_t hf_sum(const uint32_t *words, uint32_t count)
 {
-    const uint32_t *word = (const uint32_t *)(const void *)&hf_state;
     uint32_t value = 0x48464C53u;
 
-    for (uint32_t i = 0; i < offsetof(struct hf_state, check) / 4u; i++) {
-        value = (value << 5 | value >> 27) ^ word[i];
+    for (uint32_t i = 0; i < count; i++) {
+        value = (value << 5 | value >> 27) ^ words[i];
         value += 0x9E3779B9u;
     }
     return value;
+}
+
+static uint32_t sum(void)
+{
+    return hf_sum((const uint32_t *)(const void *)&hf_state, offsetof(struct hf_state, check) / 4u);
 }
 
 void hf_state_seal(void)
@@ -40,6 +44,7 @@ void hf_state_lose(void)
     /* What Hello, Status and Reset still look at may be any value now. */
     hf_state.app &= HF_HELLO_APP_VALID | HF_HELLO_APP_HOT | HF_HELLO_APP_RUNS;
     hf_state.reset = 0;
+    hf_state.action = 0;
     hf_state.flash_open = 0;
     hf_state.cache_age = HF_CACHE_AGE;
 }

@@ -129,6 +129,7 @@ HF_HANDLER(hf_do_rollback)
         return HF_E_NOUNDO;
     }
     hf_list_bind(list);
+    hf_trial_begin(0);
     a.generation = hf_state.generation;
     a.masked = hf_state.masked_last;
     hf_put_rollback_reply(w, &a);

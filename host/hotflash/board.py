@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 ARCHS: Final = ("armv6m", "armv7m", "armv8m")
+WATCHDOGS: Final = ("none", "reset", "nmi")
+"""What the bootloader's watchdog does about masked interrupts: an NMI leads into the monitor."""
 LACKS: Final = ("mpu", "vtor", "fpu", "break", "watchdog", "flash")
 """What a board may say that it lacks."""
 REGIONS: Final = ("HF_BOOT", "HF_APP", "HF_HOOKS", "HF_MONITOR", "HF_DATA", "HF_HEAP", "HF_RAM")
@@ -96,6 +98,10 @@ class Board:
     """Of UART transmit; may be the same."""
     soft_irq: int
     """Of the interrupt that the monitor pends by software."""
+    tick_irq: int | None
+    """Of the periodic timer's; None: the board has none, so no trials."""
+    watchdog: str
+    """One of :data:`WATCHDOGS`."""
     regions: Mapping[str, Region]
     """The memory map, by region name; aliases included."""
     qemu: Qemu | None
@@ -164,6 +170,8 @@ class Board:
             rx_irq=irq.number("rx", 0, _MAX_IRQ),
             tx_irq=irq.number("tx", 0, _MAX_IRQ),
             soft_irq=irq.number("soft", 0, _MAX_IRQ),
+            tick_irq=irq.optional_number("tick", 0, _MAX_IRQ),
+            watchdog=table.choice("watchdog", WATCHDOGS, default="none"),
             regions=read_memory_map(path / "memory.ld"),
             qemu=qemu,
         )
@@ -178,7 +186,10 @@ class Board:
                 f"{file}: name is {self.name!r} but the folder is called {self.path.name!r}",
                 hint="give both the same name; hf_board.name in board.c is the third",
             )
-        for key, irq in (("rx", self.rx_irq), ("tx", self.tx_irq), ("soft", self.soft_irq)):
+        numbers = {"rx": self.rx_irq, "tx": self.tx_irq, "soft": self.soft_irq, "tick": self.tick_irq}
+        for key, irq in numbers.items():
+            if irq is None:
+                continue
             if _SYSTEM_VECTORS + irq >= self.vectors:
                 raise UsageError(
                     f"{file}: irq.{key} = {irq} is outside of the vector table, "
@@ -264,8 +275,8 @@ class _Table:
             raise self._error(key, f"{value!r} is not {what}")
         return value
 
-    def text(self, key: str) -> str:
-        value: str = self._get(key, str, "a text")
+    def text(self, key: str, default: str | None = None) -> str:
+        value: str = self._get(key, str, "a text", default)
         if not value:
             raise self._error(key, "empty")
         return value
@@ -276,6 +287,12 @@ class _Table:
             raise self._error(key, f"{value} is not a whole number from {low} to {high}")
         return value
 
+    def optional_number(self, key: str, low: int, high: int) -> int | None:
+        if key not in self._data:
+            self._known.add(key)
+            return None
+        return self.number(key, low, high)
+
     def texts(self, key: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
         value = self._get(key, list, "a list of texts", None if default is None else list(default))
         for item in value:
@@ -283,8 +300,8 @@ class _Table:
                 raise self._error(key, f"{item!r} is not a text")
         return tuple(value)
 
-    def choice(self, key: str, choices: Sequence[str]) -> str:
-        return self._one_of(key, self.text(key), choices)
+    def choice(self, key: str, choices: Sequence[str], default: str | None = None) -> str:
+        return self._one_of(key, self.text(key, default), choices)
 
     def choices(self, key: str, choices: Sequence[str], default: Sequence[str]) -> list[str]:
         return [self._one_of(key, value, choices) for value in self.texts(key, default)]

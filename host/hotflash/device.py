@@ -33,11 +33,14 @@ from hotflash.wire.events import (
     LinkUp,
     LogDropped,
     LogText,
+    Parked,
     Plain,
     Registers,
+    TrialOver,
 )
 from hotflash.wire.link import Link
 from hotflash.wire.messages import CommitMode, HelloFlag, Op, Status
+from hotflash.wire.record import unpack as unpack_record
 from hotflash.wire.status import error_for
 
 if TYPE_CHECKING:
@@ -56,9 +59,11 @@ __all__ = [
     "Linked",
     "LogDropped",
     "LogText",
+    "Parked",
     "Plain",
     "PushResult",
     "Registers",
+    "TrialOver",
 ]
 
 Progress = Callable[[int, int], None]
@@ -66,6 +71,10 @@ Progress = Callable[[int, int], None]
 
 _BOOT = 10.0
 """Seconds in which a board boots and answers."""
+_PARK = 5.0
+"""Seconds that parking may take, attention included."""
+_ASK_STUCK = 1.0
+"""Seconds after which a request that a stuck handler holds up is worth the attention sequence."""
 _ABORT = 1.0
 """Seconds that giving up a transaction may take."""
 _PAUSE = (0.002, 0.05)
@@ -141,6 +150,8 @@ class PushResult:
     """Bytes received in reply."""
     milliseconds: dict[str, float] = field(default_factory=dict)
     """Of the stages ``begin``, ``link``, ``wire`` (until all is handed to the line) and ``commit`` (until answered)."""
+    frames: tuple[m.Frame, ...] = ()
+    """Frames of replaced functions at the commit: they finish in the old code. At most eight."""
 
 
 class Events:
@@ -191,24 +202,43 @@ class Device:
     # ------------------------------------------------------------------------------- conversation
 
     @classmethod
-    def connect(cls, url: str, *, baud: int = DEFAULT_BAUD, share: Path | None = None, timeout: float = 2.0) -> Device:
+    def connect(
+        cls,
+        url: str,
+        *,
+        baud: int = DEFAULT_BAUD,
+        share: Path | None = None,
+        timeout: float = 2.0,
+        attention: bool = False,
+    ) -> Device:
         """Opens ``url`` (a tty or any pyserial URL) and says Hello for up to ``timeout`` seconds.
+
+        With ``attention`` a board that is silent is parked, out of a handler of the application that does not return.
 
         With ``share``, the project's ``.hotflash`` folder, the port is shared with the project's other processes.
         Raises :class:`PortError` when the port is missing, denied, busy or silent, and :class:`WireError` when
         something answers that is not hotflash or speaks another version.
         """
         if share is None:
-            return cls.over(Link(open_port(url, baud), baud=baud, reopen=lambda: open_port(url, baud)), timeout=timeout)
+            link = Link(open_port(url, baud), baud=baud, reopen=lambda: open_port(url, baud))
+            return cls.over(link, timeout=timeout, attention=attention)
         from hotflash.wire.hub import join
 
-        return cls.over(join(url, baud=baud, folder=share), timeout=timeout)
+        return cls.over(join(url, baud=baud, folder=share), timeout=timeout, attention=attention)
 
     @classmethod
-    def over(cls, channel: Channel, *, timeout: float = 2.0) -> Device:
+    def over(cls, channel: Channel, *, timeout: float = 2.0, attention: bool = False) -> Device:
         """A device over a channel that is open; closes the channel when nothing right answers."""
         try:
-            return cls(channel, say_hello(channel, timeout))
+            try:
+                hello = say_hello(channel, min(timeout, _ASK_STUCK) if attention else timeout)
+            except SilentError:
+                if not attention:
+                    raise
+                with contextlib.suppress(SilentError):
+                    ask(channel, m.ParkRequest(), m.ParkReply, timeout=timeout)
+                hello = say_hello(channel, timeout)
+            return cls(channel, hello)
         except BaseException:
             channel.close()
             raise
@@ -314,18 +344,20 @@ class Device:
         *,
         mode: CommitMode = CommitMode.NOW,
         deadline: float = 2.0,
+        trial: int = 0,
         progress: Progress | None = None,
     ) -> PushResult:
         """One transaction: allocates, has ``link`` make the image for the addresses granted, writes and commits.
 
-        ``deadline`` is how many seconds a safe commit is tried. Whatever goes wrong, and on Ctrl-C, the
+        ``deadline`` is how many seconds a safe commit is tried, ``trial`` those after which the device takes it back
+        unless :meth:`confirm` comes, 0: never. Whatever goes wrong, and on Ctrl-C, the
         transaction is aborted and the error raised: :class:`BuildIdError`, :class:`FitError`, :class:`BusyError`,
         :class:`FramesError` with the frames in the way, or what ``link`` raises.
         """
         with self._transaction:
-            result = _Push(self._channel, self._hello.chunk, begin, mode, deadline=deadline, progress=progress).run(
-                link
-            )
+            result = _Push(
+                self._channel, self._hello.chunk, begin, mode, deadline=deadline, trial=trial, progress=progress
+            ).run(link)
             self._hello = replace(self._hello, generation=result.generation)
             return result
 
@@ -382,6 +414,47 @@ class Device:
             pieces.append((at, stop - at))
             at = stop
         return pieces
+
+    # ------------------------------------------------------------------------------------ parking
+
+    def record(self) -> Registers | None:
+        """What was found when the application was parked last, maybe before a reset; None: it never was."""
+        return unpack_record(ask(self._channel, m.RecordRequest(), m.RecordReply).words)
+
+    def park(self, timeout: float = _PARK) -> m.HelloReply:
+        """Stops the application, also one that is in a handler that does not return; returns the Hello then.
+
+        Raises :class:`SilentError` when nothing of this gets through: interrupts are masked for ever.
+        """
+        ask(self._channel, m.ParkRequest(), m.ParkReply, timeout=timeout)
+        return self._settle(lambda hello: bool(hello.flags & HelloFlag.PARKED))
+
+    def resume(self) -> m.HelloReply:
+        """Lets the parked application go on where it was; returns the Hello then."""
+        ask(self._channel, m.ContinueRequest(), m.ContinueReply)
+        return self.refresh()
+
+    def restart(self, main: int) -> m.HelloReply:
+        """Leaves all that runs, runs the cleanups, and calls ``main`` (its static entry) on a fresh stack."""
+        request = m.RestartRequest(main | 1)
+        try:
+            ask(self._channel, request, m.RestartReply, timeout=_ASK_STUCK)
+        except SilentError:
+            self.park()
+            ask(self._channel, request, m.RestartReply)
+        return self.refresh()
+
+    def confirm(self) -> None:
+        """Keeps the generation that is on trial."""
+        ask(self._channel, m.ConfirmRequest(self.refresh().generation), m.ConfirmReply)
+
+    def _settle(self, done: Callable[[m.HelloReply], bool]) -> m.HelloReply:
+        """The first Hello that satisfies ``done``; what it waits for takes the device no time once it is at it."""
+        end = time.monotonic() + _PARK
+        while not done(hello := self.refresh()):
+            if time.monotonic() > end:
+                raise HotflashError("the board took the request and did not do it", hint="see `hotflash status`")
+        return hello
 
     # --------------------------------------------------------------------------- flash and resets
 
@@ -525,6 +598,7 @@ class _Push:
         mode: CommitMode,
         *,
         deadline: float,
+        trial: int,
         progress: Progress | None,
     ) -> None:
         self._channel = channel
@@ -532,6 +606,7 @@ class _Push:
         self._begin = begin
         self._mode = mode
         self._deadline = deadline
+        self._trial = trial
         self._progress = progress
         self._tx = 0
         self._rx = 0
@@ -548,9 +623,12 @@ class _Push:
             linked = link(grants)
             made = time.monotonic()
             tail = Writer()
-            m.CommitRequest(pairs=tuple(linked.pairs), words=tuple(linked.words), ranges=tuple(linked.ranges)).pack(
-                tail
-            )
+            m.CommitRequest(
+                trial=self._trial,
+                pairs=tuple(linked.pairs),
+                words=tuple(linked.words),
+                ranges=tuple(linked.ranges),
+            ).pack(tail)
             bound = bytes(tail.data[5:])  # behind mode and crc
             crc = crc32(bound, crc32(linked.image, crc32(begin)))
             commit = bytes((self._mode,)) + crc.to_bytes(4, "little") + bound
@@ -573,6 +651,7 @@ class _Push:
             masked=reply.masked,
             wire_tx=self._tx,
             wire_rx=self._rx,
+            frames=reply.frames,
             milliseconds={name: round(seconds * 1000, 3) for name, seconds in stages.items()},
         )
 

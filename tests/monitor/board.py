@@ -34,6 +34,9 @@ class Field(IntEnum):
     INJECT_EVERY = 10
     INJECT_COUNT = 11
     INJECT_LEFT = 12
+    STUCK = 13
+    """A handler of the application does not return: only the receive interrupt runs."""
+    PROCESS_STACK = 14
 
 
 class Step(IntEnum):
@@ -70,6 +73,9 @@ class Counters:
     injected: int
     inject_count: int
     cut_count: int
+    parked: int
+    left_by: int
+    """What ended the last parking: 2 continue, else the entry of `main`."""
     steps: tuple[int, ...]
 
 
@@ -245,8 +251,8 @@ class Board:
 
     def counters(self) -> Counters:
         """What the device has done so far."""
-        values = struct.unpack("<21I", self._call(b"Q"))
-        return Counters(*values[:12], values[12:])  # type: ignore[call-arg]  # mypy takes the slice for any length
+        values = struct.unpack("<23I", self._call(b"Q"))
+        return Counters(*values[:14], values[14:])  # type: ignore[call-arg]  # mypy takes the slice for any length
 
     def bus_error(self, address: int, length: int) -> None:
         """An address range answers with bus errors from now on."""
@@ -259,6 +265,25 @@ class Board:
     def fault(self, words: tuple[int, ...]) -> None:
         """The application faults, with these 21 registers."""
         self._call(b"X", struct.pack("<21I", *words))
+
+    def park(self, reason: int, *, final: bool = False) -> None:
+        """The core parks the application by itself."""
+        self._call(b"K", struct.pack("<IB", reason, final))
+
+    def register(self, address: int, what: int) -> None:
+        """The application registers a cleanup (1), takes it back (0), or registers a ``struct hf_parking`` (2)."""
+        self._call(b"Z", struct.pack("<II", address, what))
+
+    def calls(self) -> list[tuple[int, int]]:
+        """Functions of the application that the monitor called since the reset, each with its argument."""
+        count, *words = struct.unpack(f"<{(len(data := self._call(b'J'))) // 4}I", data)
+        calls = list(zip(words[::2], words[1::2], strict=True))
+        assert len(calls) == count
+        return calls
+
+    def tick(self) -> None:
+        """The board's periodic interrupt comes."""
+        self._call(b"T")
 
     def trample(self, offset: int, bits: int = 0xFF) -> None:
         """The application overwrites a byte of the monitor's checked state."""

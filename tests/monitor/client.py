@@ -7,7 +7,7 @@ import random
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hotflash.wire import messages as m
 from hotflash.wire.codec import Reader, Writer
@@ -35,6 +35,11 @@ Request = (
     | m.FlashWriteRequest
     | m.FlashEndRequest
     | m.ResetRequest
+    | m.RecordRequest
+    | m.ParkRequest
+    | m.ContinueRequest
+    | m.RestartRequest
+    | m.ConfirmRequest
 )
 
 
@@ -263,6 +268,7 @@ class Client:
         ranges: Sequence[m.Range] = (),
         flags: int = 0,
         tag: int | None = None,
+        trial: int = 0,
     ) -> Transaction:
         """Builds a push; hooks of ``news`` are bound, besides ``pairs``."""
         assert self.app is not None
@@ -276,9 +282,9 @@ class Client:
             slots=tuple(new.request for new in news),
         )
         image = b"".join(new.data for new in news if not new.zero)
-        commit = m.CommitRequest(mode=mode, pairs=tuple(bound), words=tuple(words), ranges=tuple(ranges))
+        commit = m.CommitRequest(mode, 0, trial, tuple(bound), tuple(words), tuple(ranges))
         seal = zlib.crc32(packed(begin) + image + packed(commit)[5:])
-        return Transaction(begin, image, m.CommitRequest(mode, seal, commit.pairs, commit.words, commit.ranges))
+        return Transaction(begin, image, replace(commit, crc=seal))
 
     def writes(self, image: bytes, chunk: int, rng: random.Random | None = None) -> list[m.WriteRequest]:
         """The image in chunks; with ``rng`` in other sizes, another order, and some twice."""

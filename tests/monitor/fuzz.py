@@ -97,11 +97,17 @@ class Round:
             lambda: m.CommitRequest(
                 rng.randrange(3),
                 self.number(),
+                rng.choice((0, 0, 0, 1, self.number())),
                 tuple(m.Pair(self.number(), self.number(), rng.randrange(256)) for _ in range(rng.randrange(3))),
                 tuple(m.Word(self.number(), self.number()) for _ in range(rng.randrange(3))),
                 tuple(m.Range(self.number(), self.number()) for _ in range(rng.randrange(3))),
             ),
             m.AbortRequest,
+            m.RecordRequest,
+            m.ParkRequest,
+            m.ContinueRequest,
+            lambda: m.RestartRequest(self.number()),
+            lambda: m.ConfirmRequest(rng.randrange(4)),
             lambda: m.RollbackRequest(rng.randrange(4), rng.randrange(3)),
             m.GcRequest,
             lambda: m.PinRequest(self.number(), rng.randrange(3)),
@@ -113,7 +119,7 @@ class Round:
             lambda: m.FlashEndRequest(self.number(), self.number()),
             lambda: m.ResetRequest(rng.randrange(3)),
         )
-        weights = [3, 2, 3, 2, 12, 8, 8, 3, 5, 4, 4, 6, 6, 2, 2, 2, 2, 1]
+        weights = [3, 2, 3, 2, 12, 8, 8, 3, 2, 2, 4, 2, 3, 5, 4, 4, 6, 6, 2, 2, 2, 2, 1]
         return rng.choices(makers, weights)[0]()
 
     def push(self) -> None:

@@ -40,6 +40,11 @@ def examples(client: Client) -> list[Request]:
         m.FlashEraseRequest(1, 1),
         m.FlashWriteRequest(0, bytes(16)),
         m.FlashEndRequest(4096, 0),
+        m.RecordRequest(),
+        m.ConfirmRequest(0),
+        m.ContinueRequest(),
+        m.ParkRequest(),
+        m.RestartRequest(client.app.initial[0]),
     ]
 
 
@@ -50,7 +55,7 @@ def test_hello_describes_the_board(client: Client) -> None:
     assert hello.version == m.VERSION
     assert hello.board == "host"
     assert hello.build_id == client.app.build_id
-    assert hello.flags == m.HelloFlag.APP_VALID | m.HelloFlag.APP_HOT | m.HelloFlag.APP_RUNS
+    assert hello.flags == m.HelloFlag.APP_VALID | m.HelloFlag.APP_HOT | m.HelloFlag.APP_RUNS | m.HelloFlag.TICK
     assert (hello.heap_base, hello.heap_size, hello.heap_free) == (where.heap_base, where.heap_size, where.heap_size)
     assert (hello.data_base, hello.data_size, hello.data_free) == (where.data_base, where.data_size, where.data_size)
     assert (hello.hook_base, hello.hook_capacity, hello.hook_count) == (where.hook_base, 32, 24)
@@ -126,7 +131,7 @@ def test_nothing_works_without_begin(client: Client) -> None:
 
 def test_nothing_is_pushed_without_an_application(bare: Client) -> None:
     hello = bare.hello()
-    assert hello.flags == 0
+    assert hello.flags == m.HelloFlag.TICK
     assert hello.build_id == bytes(20)
     bare.app = image.make(bare.board.map)
     assert bare.ask(bare.transaction([FUNCTION], generation=0).begin).status is m.Status.E_NOAPP
@@ -404,19 +409,6 @@ def test_pins_keep_a_slot_and_are_counted(client: Client) -> None:
     assert grant.handle not in slots or slots[grant.handle].data != pinned.data
     for handle in (0xFFFF, 0xFFFFFFFF, client.board.map.heap_size // 32):
         assert client.ask(m.PinRequest(handle, 1)).status is m.Status.E_RANGE
-
-
-def test_a_fault_is_reported_and_the_monitor_answers_on(client: Client) -> None:
-    words = tuple(0x11110000 + i for i in range(21))
-    client.board.fault(words)
-    client.drain()
-    ((channel, _, body),) = client.frames
-    assert channel == m.Channel.FAULT
-    assert body[0] == 3
-    assert body[1:] == b"".join(word.to_bytes(4, "little") for word in words)
-    client.hello()
-    client.push([FUNCTION])
-    invariants.check(client)
 
 
 def test_safe_commit_without_frames(client: Client) -> None:

@@ -30,7 +30,7 @@ def test_an_empty_board_waits_and_says_why(bare: Client) -> None:
     ((channel, _, body),) = bare.frames
     assert (channel, body[0]) == (m.Channel.FAULT, 1)
     assert body[1:] == bytes([m.Reason.NO_HEADER])
-    assert _waits(bare).flags == 0
+    assert _waits(bare).flags == m.HelloFlag.TICK
 
 
 @pytest.mark.parametrize("unit", [1, 4, 8, 16])
@@ -188,7 +188,7 @@ HEADER_FIELDS: list[dict[str, int]] = [
     {"length": 0x20001},
     {"length": 0xFFFFFFFF},
     {"abi": 0x20000},
-    {"abi": 0x10001},
+    {"abi": 0x10002},
     {"hook_base": 0x20000004},
     {"hook_base": 0x20080000},
     {"hook_base": 0x1FFFFFFC},

@@ -12,7 +12,7 @@ from . import invariants
 from .client import Client, New
 from .test_commands import examples
 
-ALLOWED = (m.Op.HELLO, m.Op.STATUS, m.Op.RESET)
+ALLOWED = (m.Op.HELLO, m.Op.STATUS, m.Op.RESET, m.Op.RECORD)
 
 
 def test_only_hello_status_and_reset_are_left(client: Client) -> None:

@@ -18,10 +18,11 @@ WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 class Project:
     """Sources in a folder of their own, built with the flags that ``hotflash sdk`` gives."""
 
-    def __init__(self, folder: Path, board: Board) -> None:
+    def __init__(self, folder: Path, board: Board, source: Path = APP) -> None:
         self.folder = folder
         self.board = board
-        shutil.copytree(APP, folder, dirs_exist_ok=True)
+        self.source = source
+        shutil.copytree(source, folder, dirs_exist_ok=True)
         (folder / "build").mkdir(exist_ok=True)
         (folder / ".hotflash").mkdir(exist_ok=True)
 
@@ -39,7 +40,7 @@ class Project:
     def link(self, *, hot: bool = True) -> Path:
         """Compiles everything and links the firmware, the release without ``hot``."""
         flags = sdk.cflags(self.board, hot=hot)
-        objects = [str(self.compile(source.name, flags=flags)) for source in sorted(self.folder.glob("*.c"))]
+        objects = [str(self.compile(source.name, flags=flags)) for source in sorted(self.folder.glob("*.[cS]"))]
         glue = [str(self._compile_glue(path)) for path in sdk.app_sources()] if hot else []
         elf = self.folder / "build" / "app.elf"
         self._run(
@@ -74,4 +75,4 @@ class Project:
 
     def restore(self, source: str) -> None:
         """Takes back all edits of a source."""
-        shutil.copy(APP / source, self.folder / source)
+        shutil.copy(self.source / source, self.folder / source)

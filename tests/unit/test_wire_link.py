@@ -17,10 +17,22 @@ from hotflash.transport.memory import pair
 from hotflash.wire import frame as framing
 from hotflash.wire import messages as m
 from hotflash.wire.channel import SilentError, ask, pack, say_hello
-from hotflash.wire.events import Boot, Event, Fault, FramesLost, LinkDown, LinkUp, LogDropped, LogText, Plain
+from hotflash.wire.events import (
+    Boot,
+    Event,
+    Fault,
+    FramesLost,
+    LinkDown,
+    LinkUp,
+    LogDropped,
+    LogText,
+    Parked,
+    Plain,
+    TrialOver,
+)
 from hotflash.wire.frame import Frame
 from hotflash.wire.link import Link
-from hotflash.wire.messages import Op
+from hotflash.wire.messages import Op, ParkReason
 from tests.unit.fake_device import RAM, FakeDevice
 
 if TYPE_CHECKING:
@@ -271,17 +283,22 @@ def test_events(link: Link, board: FakeDevice) -> None:
     board.log("two", lose=True)
     board.log("three\n", dropped=5)
     board.fault(2, b"plain")
-    board.fault(3, bytes(range(84)))
+    board.fault(3, bytes(range(100)) + ParkReason.FAULT.to_bytes(4, "little") + bytes(48))
+    board.fault(3, bytes(100) + ParkReason.ASKED.to_bytes(4, "little") + bytes(48))
+    board.fault(4)
     board.boot(m.Reason.UNFINISHED)
     board.log("after\n")
-    got = [events.get(timeout=2) for _ in range(8)]
+    got = [events.get(timeout=2) for _ in range(10)]
     assert got[:4] == [LogText("one\n"), FramesLost(1), LogDropped(2), LogText("three\n")]
     assert got[4] == Plain("the application was programmed without its patch points")
     assert isinstance(got[5], Fault)
     assert got[5].registers is not None
     assert got[5].registers.r[15] == 0x3F3E3D3C
     assert got[5].registers.bfar == 0x53525150
-    assert got[6:] == [Boot(m.REASON_TEXTS[m.Reason.UNFINISHED]), LogText("after\n")]
+    assert isinstance(got[6], Parked)
+    assert got[6].registers.reason == ParkReason.ASKED
+    assert got[7] == TrialOver()
+    assert got[8:] == [Boot(m.REASON_TEXTS[m.Reason.UNFINISHED]), LogText("after\n")]
 
 
 def test_utf8_across_frames(link: Link, board: FakeDevice) -> None:

@@ -25,7 +25,7 @@
     .section .hf_vectors, "a"
     .word __hf_boot_stack_high
     .word hf_reset
-    .word hf_spare          /* NMI */
+    .word hf_entry_watchdog /* NMI */
     .word hf_entry_fault    /* HardFault */
     .word hf_entry_fault    /* MemManage */
     .word hf_entry_fault    /* BusFault */
@@ -46,12 +46,14 @@
     .type hf_services_table, %object
 hf_services_table:
     .word 0x53465648
-    .word 0x00010000
+    .word 0x00010001
     .word hf_log_write
     .word hf_generation
     .word hf_clock_changed
     .word hf_micros
-    .rept 10
+    .word hf_parking
+    .word hf_cleanup
+    .rept 8
     .word 0
     .endr
     b.w hf_entry_fault      /* HardFault */
@@ -65,6 +67,8 @@ hf_services_table:
     .thumb_func
 hf_spare_entry:
     b.w hf_spare
+    b.w hf_entry_tick
+    b.w hf_entry_watchdog
     .size hf_services_table, . - hf_services_table
 
 /* --------------------------------------------------------------------------------------- code */
@@ -119,13 +123,16 @@ hf_spare_entry:
     ldrh r2, [r1, #2]
     cmp r0, r2
     beq hf_entry_tx
+    ldrh r2, [r1, #6]
+    cmp r0, r2
+    beq hf_entry_tick
     ldrh r2, [r1, #4]
     cmp r0, r2
     bne hf_spare
     /* falls through */
     end hf_entry_any
 
-/* The monitor's handler. What is pushed is struct hf_saved (core.c). */
+/* The monitor's handler. What is pushed is struct hf_saved (hf_regs.h). */
     func hf_entry_soft
     mrs r0, msp
     ldr r1, =__hf_stack_high
@@ -133,10 +140,19 @@ hf_spare_entry:
     push {r0, r4-r11, lr}
     mov r0, sp
     bl hf_soft_handler
+    cbnz r0, 1f
     pop {r0, r4-r11, lr}
     msr msp, r0
     bx lr
+1:  mrs r2, primask
+    cpsid i
+    b park_saved
     end hf_entry_soft
+
+    func hf_entry_tick
+    ldr r2, =hf_tick_handler
+    b 1f
+    end hf_entry_tick
 
     func hf_entry_rx
     ldr r2, =hf_rx_handler
@@ -144,20 +160,21 @@ hf_spare_entry:
     end hf_entry_rx
 
     func hf_entry_tx
-    ldr r2, =hf_tx_interrupt
+    ldr r2, =hf_tx_handler
 1:  mrs r0, msp
     ldr r1, =__hf_irq_stack_high
     msr msp, r1
     push {r0, lr}
     blx r2
-    pop {r0, lr}
-    msr msp, r0
+    pop {r2, lr}
+    msr msp, r2
+    cbnz r0, park
     bx lr
     end hf_entry_tx
 
-/* Faults. One inside the probes below, taken from the monitor's stack, ends the probe with "failed".
- * Any other is the application's: never returns to it. Only registers and flash are needed before
- * the stack is the monitor's own. */
+/* Faults. One inside the probes below, taken from the monitor's stack, ends the probe with "failed";
+ * the trap of hf_leave is its second half. Any other is the application's. Only registers and flash
+ * are needed before the stack is the monitor's own. */
     func hf_entry_fault
     tst lr, #4
     ite eq
@@ -176,6 +193,9 @@ hf_spare_entry:
     cmp r0, r3
     bhs 1f
     ldr r3, [r0, #24]
+    ldr r12, =hf_trap
+    cmp r3, r12
+    beq leave
     ldr r12, =hf_probe_start
     subs r3, r3, r12
     cmp r3, #(hf_probe_end - hf_probe_start)
@@ -187,17 +207,39 @@ hf_spare_entry:
     str r2, [r0, #24]
     bx lr
 
-1:  cpsid i
+1:  movs r0, #3             /* HF_PARK_FAULT */
+    b park
+
+/* The watchdog's NMI. Once may be a core that was held up (by a debugger, or an emulator on a busy
+ * machine): it is fed. Twice, and no tick came between: interrupts are masked. */
+    func hf_entry_watchdog
+    ldr r1, =hf_missed
+    ldr r0, [r1]
+    adds r0, #1
+    str r0, [r1]
+    cmp r0, #2
+    blo hf_watchdog_again
+    movs r0, #4             /* HF_PARK_WATCHDOG */
+    /* falls through */
+    end hf_entry_watchdog
+
+/* Handler mode, the application's r4 to r11 and stack, r0: why. */
+park:
+    mrs r2, primask
+    cpsid i
     mrs r1, msp
-    ldr r2, =__hf_stack_high
-    msr msp, r2
-    push {r1, r4-r11, lr}
+    ldr r3, =hf_parked
+    ldr r3, [r3]
+    cbnz r3, 2f             /* the frame at the top of the stack is still needed */
+    ldr r3, =__hf_stack_high
+    msr msp, r3
+2:  push {r1, r4-r11, lr}
+park_saved:
     mov r1, sp
-    bl hf_fault_handler     /* prepares the parking */
-    /* Return from the fault to thread mode, on the monitor's stack, into hf_park: interrupts stay
-     * masked, so the application stands still, and faults of the probes can be taken again. */
-    ldr r0, =__hf_stack_high
-    sub r0, #32
+    bl hf_park_enter
+    /* Return to thread mode, on the monitor's stack below struct hf_saved, into hf_park: the
+     * exception is over, and faults of the probes can be taken again. */
+    ldr r0, =__hf_stack_high - 40 - 32
     msr msp, r0
     movs r1, #0
     msr control, r1
@@ -211,7 +253,80 @@ hf_spare_entry:
     dsb
     isb
     bx lr
+
+/* The second half of hf_leave, in the trap's handler: r0 its frame, r1 CFSR's address, r2 CFSR. */
+leave:
+    str r2, [r1]
+    mov r2, #0x40000000
+    str r2, [r1, #4]
+    ldmia r0, {r0-r3}
+    cbnz r3, unwind
+    ldr r12, =__hf_stack_high - 40
+    msr msp, r12
+    pop {r3, r4-r11, lr}
+    msr msp, r3
+    msr control, r2
+    msr basepri, r1
+    msr primask, r0
+    isb
+    bx lr
+
+/* Restart: ends every active exception by a return from it into the next one, in any order, and the
+ * last one by a return to thread mode (B1.5.8). Registers that a return does not load carry on. */
+unwind:
+    mov r4, r0              /* main */
+    mov r5, r1              /* stack for the cleanups */
+    ldr r0, =__hf_stack_high
+    msr msp, r0
+unwind_next:
+    bl hf_next_active
+    sub sp, #32
+    orr r1, r0, #0x01000000
+    str r1, [sp, #28]
+    ldr r1, =unwind_next
+    ldr lr, =0xFFFFFFF1
+    cbnz r0, 1f
+    ldr r1, =restart
+    ldr lr, =0xFFFFFFF9
+1:  str r1, [sp, #24]
+    dsb
+    isb
+    bx lr
+
+    .align 1
+restart:
+    msr msp, r5
+    bl open_all
+    bl hf_restart_clean
+    bl open_all
+    bl hf_boot_vectors
+    ldr r0, [r0]
+    msr msp, r0
+    movs r0, #0             /* argc, argv */
+    movs r1, #0
+    blx r4
+1:  wfi                     /* main returned */
+    b 1b
+open_all:
+    movs r0, #0
+    msr control, r0
+    msr psp, r0
+    msr basepri, r0
+    cpsie i
+    isb
+    bx lr
     end hf_entry_fault
+
+/* void hf_leave(uint32_t primask, uint32_t basepri, uint32_t control, uint32_t restart) or, with the
+ * last set, (main, stack pointer, 0, 1). Thread mode, masked. CONTROL.FPCA goes, so that the trap
+ * leaves floating-point registers alone. */
+    func hf_leave
+    mov r12, #0
+    msr control, r12
+    isb
+hf_trap:
+    udf #2
+    end hf_leave
 
 /* uint32_t hf_probe_N(uint32_t to, uint32_t from, uint32_t count): copies units of N bytes, 1 when all
  * went well. No stack and no IT blocks: the fault handler only has to change the PC. The barrier

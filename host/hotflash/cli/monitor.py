@@ -149,6 +149,14 @@ class Monitor:
             case events.Fault():
                 self._fault(item)
                 return not self.interactive
+            case events.Parked(registers=registers):
+                from hotflash.session.faults import parked_text
+
+                self._notice("parked", parked_text(registers))
+            case events.TrialOver():
+                self._notice("trial", "nobody confirmed the trial: the device went back to the generation before")
+                with contextlib.suppress(HotflashError):
+                    self.session.device.refresh()
             case events.LinkDown(reason=reason):
                 self._notice("link-down", f"the port went away ({reason}); waiting for it")
             case events.LinkUp():

@@ -28,7 +28,8 @@ ERASED = b"\xff"
 SPARE_TRAP = 92
 """Offset in the services of the trap that unused hooks lead to."""
 _ENTRIES = {3: 64, 4: 68, 5: 72, 6: 76}  # exception number -> offset in the services (docs/SPEC.md, Services)
-_ENTRY_RX, _ENTRY_TX, _ENTRY_SOFT = 80, 84, 88
+_NMI = 2  # exception number (ARMv7-M ARM B1.5.2)
+_ENTRY_RX, _ENTRY_TX, _ENTRY_SOFT, _ENTRY_TICK, _ENTRY_WATCHDOG = 80, 84, 88, 96, 100
 _EXCEPTIONS = 16  # words of the vector table before the first external interrupt (ARMv7-M ARM B1.5.2)
 _MAX_HOOKS = 1 << 16
 
@@ -268,6 +269,10 @@ def _merge_vectors(firmware: Firmware, board: Board, data: bytearray) -> tuple[t
     entries[_EXCEPTIONS + board.tx_irq] = _ENTRY_TX
     entries[_EXCEPTIONS + board.rx_irq] = _ENTRY_RX  # last: where both are one interrupt, this entry serves both
     entries[_EXCEPTIONS + board.soft_irq] = _ENTRY_SOFT
+    if board.tick_irq is not None:
+        entries[_EXCEPTIONS + board.tick_irq] = _ENTRY_TICK
+    if board.watchdog == "nmi":
+        entries[_NMI] = _ENTRY_WATCHDOG
     needed = max(entries) + 1
     header = firmware.header
     words = min(header.vector_count, (header.self_address - header.base) // 4)

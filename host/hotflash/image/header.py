@@ -25,7 +25,7 @@ FLAG_HOT = 1
 """Patch points are jumps, vectors are merged: the monitor stays resident."""
 MARK = 0x4B524D56
 """``VMRK``, first and last word of a valid mark."""
-VECTORS = 8
+VECTORS = 9
 """Records for merged vector table entries."""
 MARK_OFFSET = 160
 """Offset of the valid mark's 16 bytes in the header."""
@@ -34,7 +34,7 @@ CRC_OFFSET = 24
 MARK_SIZE = 16
 ERASED_MARK = (0xFFFFFFFF,) * 4
 
-_LAYOUT = struct.Struct("<IHH14I20s16I3I4I4I")
+_LAYOUT = struct.Struct("<IHH14I20s18II4I4I")
 assert _LAYOUT.size == SIZE  # noqa: S101 - a wrong format string must not get past an import
 
 _WORDS = (
@@ -108,7 +108,7 @@ class ImageHeader:
         records = [number for vector in self.vectors for number in vector]
         records += [0] * (2 * VECTORS - len(records))
         words = [getattr(self, name) for name in _WORDS]
-        return _LAYOUT.pack(MAGIC, VERSION, SIZE, *words, self.build_id, *records, 0, 0, 0, *self.mark, 0, 0, 0, 0)
+        return _LAYOUT.pack(MAGIC, VERSION, SIZE, *words, self.build_id, *records, 0, *self.mark, 0, 0, 0, 0)
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> ImageHeader:
@@ -130,7 +130,7 @@ class ImageHeader:
         count = len(_WORDS)
         records = rest[count + 1 : count + 1 + 2 * VECTORS]
         vectors = tuple((index, value) for index, value in zip(records[::2], records[1::2], strict=True) if index)
-        first, second, third, fourth = rest[count + 4 + 2 * VECTORS : count + 8 + 2 * VECTORS]
+        first, second, third, fourth = rest[count + 2 + 2 * VECTORS : count + 6 + 2 * VECTORS]
         return cls(
             **dict(zip(_WORDS, rest[:count], strict=True)),
             build_id=rest[count],

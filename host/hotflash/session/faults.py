@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hotflash.wire.messages import ParkReason
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -75,6 +77,19 @@ def cause(registers: Registers) -> str:
     if registers.hfsr & _HFSR_DEBUGEVT:
         reasons.append("HardFault, a breakpoint instruction without a debugger")
     return "; ".join(reasons) or "HardFault"
+
+
+_PARKED = {
+    ParkReason.ASKED: "the application is parked: somebody asked for it",
+    ParkReason.ATTENTION: "the application is parked, out of a handler that did not return",
+    ParkReason.FAULT: "the application is parked: it faulted",
+    ParkReason.WATCHDOG: "the application is parked: it had masked interrupts for too long",
+}
+
+
+def parked_text(registers: Registers) -> str:
+    """Why the application is parked, in a line."""
+    return _PARKED.get(ParkReason(registers.reason), "the application is parked")
 
 
 def decode(fault: Fault, names: Names | None, slots: Sequence[Slot]) -> FaultReport:

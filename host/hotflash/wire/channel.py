@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Channel", "Outcome", "Pending", "Request", "SilentError", "ask", "say_hello"]
 
-REPEATABLE = frozenset({Op.HELLO, Op.WRITE, Op.READ, Op.FLASH_WRITE, Op.SLOTS, Op.HOOKS, Op.STATUS})
+REPEATABLE = frozenset({Op.HELLO, Op.WRITE, Op.READ, Op.FLASH_WRITE, Op.SLOTS, Op.HOOKS, Op.STATUS, Op.RECORD})
 """Requests that may be done twice, so the device keeps no reply to them."""
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotflash.errors import WireError
 from hotflash.wire.codec import Reader
-from hotflash.wire.messages import Channel
+from hotflash.wire.messages import Channel, ParkReason
+from hotflash.wire.record import Registers, unpack
 from hotflash.wire.status import reason_text
 
 if TYPE_CHECKING:
@@ -25,14 +25,16 @@ __all__ = [
     "LinkUp",
     "LogDropped",
     "LogText",
+    "Parked",
     "Plain",
     "Registers",
+    "TrialOver",
 ]
 
 _KIND_BOOT = 1
 _KIND_PLAIN = 2
-_KIND_FAULT = 3
-_REGISTERS = struct.Struct("<21I")
+_KIND_PARKED = 3
+_KIND_TRIAL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +76,24 @@ class Plain:
 
 
 @dataclass(frozen=True, slots=True)
-class Registers:
-    """The core's state at a fault; see ARMv7-M ARM B1.4 and B3.2.15 ff."""
-
-    r: tuple[int, ...]
-    """R0 to R12, SP, LR, PC."""
-    xpsr: int
-    cfsr: int
-    hfsr: int
-    mmfar: int
-    bfar: int
-
-
-@dataclass(frozen=True, slots=True)
 class Fault:
     """The application faulted and stands still; the monitor goes on answering."""
 
     registers: Registers | None
     """None when the frame holds fewer words than a fault's."""
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The application stands still, because somebody asked for it or the watchdog found interrupts masked."""
+
+    registers: Registers
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOver:
+    """The device rolled a generation back that was on trial and not confirmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class LinkUp:
     """The port is back."""
 
 
-Event = LogText | LogDropped | FramesLost | Boot | Plain | Fault | LinkDown | LinkUp
+Event = LogText | LogDropped | FramesLost | Boot | Plain | Fault | Parked | TrialOver | LinkDown | LinkUp
 
 
 class EventDecoder:
@@ -164,14 +165,15 @@ class EventDecoder:
         events = self._gap(frame)
         if kind == _KIND_PLAIN:
             events.append(Plain("the application was programmed without its patch points"))
-        elif kind == _KIND_FAULT:
-            events.append(_registers(rest))
+        elif kind == _KIND_PARKED:
+            events.append(_parked(rest))
+        elif kind == _KIND_TRIAL:
+            events.append(TrialOver())
         return events
 
 
-def _registers(body: bytes) -> Fault:
-    if len(body) < _REGISTERS.size:
-        return Fault(None, body.decode("utf-8", "replace"))
-    words = _REGISTERS.unpack_from(body)
-    text = body[_REGISTERS.size :].decode("utf-8", "replace")
-    return Fault(Registers(tuple(words[:16]), *words[16:]), text)
+def _parked(body: bytes) -> Fault | Parked:
+    registers = unpack(body)
+    if registers is None or registers.reason == ParkReason.FAULT:
+        return Fault(registers, body.decode("utf-8", "replace") if registers is None else "")
+    return Parked(registers)

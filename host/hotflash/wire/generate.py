@@ -26,6 +26,8 @@ _GROUPS = {
     "hello_flags": ("HelloFlag", "HF_HELLO"),
     "slot_flags": ("SlotFlag", "HF_SLOTF"),
     "read_flags": ("ReadFlag", "HF_READF"),
+    "park_reasons": ("ParkReason", "HF_PARK"),
+    "park_words": ("ParkWord", "HF_PARKW"),
 }
 _FLAGS = {"hello_flags", "slot_flags", "read_flags"}
 _TEXTS = {"reasons", "memories"}

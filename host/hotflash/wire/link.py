@@ -57,6 +57,8 @@ _SLOW = {
     Op.SLOTS: (0.2, 1.0),
     Op.GC: (0.2, 1.0),
 }
+_ATTENTION = 16
+"""Zero bytes in a row that get the monitor's attention (docs/SPEC.md, Parking)."""
 _LOSS_WEIGHT = 1 / 64
 """Weight of one frame in the running loss rate."""
 _REOPEN = (0.05, 1.0)
@@ -268,8 +270,12 @@ class Link:
         self._state.notify_all()
 
     def _send(self, sent: _Sent) -> None:
+        wire = sent.wire
+        if sent.op == Op.PARK and sent.times > 1:
+            # Not even this is looked at while a handler of the application runs for ever; this is counted.
+            wire = bytes(_ATTENTION) + wire
         try:
-            self._transport.write(sent.wire)
+            self._transport.write(wire)
         except PortError:
             # The reader meets the same end and tells everybody; only a link without one may not wait for it.
             self._transport.close()

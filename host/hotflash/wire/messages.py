@@ -67,6 +67,10 @@ class Status(IntEnum):
     """The monitor's state was trampled: only a reset is accepted."""
     E_NOAPP = 17
     """No hot application runs."""
+    E_STATE = 18
+    """Not possible as things are; a byte follows, the reason."""
+    E_TRIAL = 19
+    """A trial runs: confirm it or roll it back first."""
 
 
 class Reason(IntEnum):
@@ -90,6 +94,14 @@ class Reason(IntEnum):
     """The header is not that of the image announced."""
     ASKED = 8
     """Asked to wait."""
+    NOT_PARKED = 9
+    """The application is not parked."""
+    CONTEXT_LOST = 10
+    """Where the application was is lost: it can be restarted or reset."""
+    NO_CONSENT = 11
+    """The process stack is in use, as by an RTOS, and the application registered no on_restart."""
+    NO_TICK = 12
+    """The board has no periodic interrupt that could end a trial."""
 
 
 REASON_TEXTS: dict[int, str] = {
@@ -102,6 +114,10 @@ REASON_TEXTS: dict[int, str] = {
     6: "the application was not programmed completely",
     7: "the header is not that of the image announced",
     8: "asked to wait",
+    9: "the application is not parked",
+    10: "where the application was is lost: it can be restarted or reset",
+    11: "the process stack is in use, as by an RTOS, and the application registered no on_restart",
+    12: "the board has no periodic interrupt that could end a trial",
 }
 """What a :class:`Reason` means, for people."""
 
@@ -174,6 +190,18 @@ class HelloFlag(IntFlag):
     """A transaction is open."""
     UNDO = 512
     """There is a generation to go back to."""
+    PARKED = 1024
+    """The application stands still; Record says why."""
+    FINAL = 2048
+    """It cannot be continued, only restarted or reset."""
+    RECORD = 4096
+    """Record has something to tell, of this boot or the last."""
+    TRIAL = 8192
+    """The live generation is on trial: without Confirm the device rolls it back."""
+    WATCHDOG = 16384
+    """The board's watchdog catches an application that masks interrupts for ever."""
+    TICK = 32768
+    """The board has the periodic interrupt that trials need."""
 
 
 class SlotFlag(IntFlag):
@@ -196,6 +224,64 @@ class ReadFlag(IntFlag):
     """The address may be a peripheral's."""
 
 
+class ParkReason(IntEnum):
+    """Park reasons."""
+
+    ASKED = 1
+    """A host asked for it."""
+    ATTENTION = 2
+    """A host's attention sequence, from a handler that did not return."""
+    FAULT = 3
+    """An exception: CFSR and HFSR say which."""
+    WATCHDOG = 4
+    """The watchdog's interrupt: interrupts were masked for too long."""
+    RESTART = 5
+    """On the way to a restart; never in a record."""
+
+
+class ParkWord(IntEnum):
+    """Park words."""
+
+    R0 = 0
+    """R0 to r12, sp, lr, pc as they were; sp as it was before the exception's frame."""
+    SP = 13
+    """R13."""
+    LR = 14
+    """R14."""
+    PC = 15
+    """R15: after a fault, of the instruction that faulted."""
+    XPSR = 16
+    """0: no frame could be stacked, so r0 to r3, r12, lr, pc are not known."""
+    CFSR = 17
+    """ARMv7-M ARM B3.2.15."""
+    HFSR = 18
+    """B3.2.16."""
+    MMFAR = 19
+    """B3.2.18."""
+    BFAR = 20
+    """B3.2.19."""
+    EXC_RETURN = 21
+    """Lr of the exception that parked (B1.5.8)."""
+    MSP = 22
+    """Main stack pointer, at the exception's frame if that is there."""
+    PSP = 23
+    """Process stack pointer; 0: not in use."""
+    MASKS = 24
+    """PRIMASK bit 0, FAULTMASK bit 1, CONTROL bits 8 to 15, BASEPRI bits 16 to 23."""
+    REASON = 25
+    """Park reason."""
+    FLAGS = 26
+    """Bit 0: final, cannot be continued."""
+    GENERATION = 27
+    """Live generation."""
+    BOOT = 28
+    """The boot count in which it happened."""
+    SYSTEM = 29
+    """SHCSR: active system exceptions (B3.2.13)."""
+    ACTIVE = 30
+    """Eight words, NVIC_IABR: active external interrupts (B3.4.7)."""
+
+
 class Op(IntEnum):
     """Operations of the control channel."""
 
@@ -203,6 +289,7 @@ class Op(IntEnum):
     STATUS = 2
     SLOTS = 3
     HOOKS = 4
+    RECORD = 5
     BEGIN = 16
     WRITE = 17
     COMMIT = 18
@@ -210,6 +297,7 @@ class Op(IntEnum):
     ROLLBACK = 20
     GC = 21
     PIN = 22
+    CONFIRM = 23
     READ = 32
     POKE = 33
     FLASH_BEGIN = 48
@@ -217,6 +305,9 @@ class Op(IntEnum):
     FLASH_WRITE = 50
     FLASH_END = 51
     RESET = 64
+    PARK = 65
+    CONTINUE = 66
+    RESTART = 67
 
 
 class Dep(Message):
@@ -813,6 +904,42 @@ class HooksReply(Message):
         )
 
 
+class RecordRequest(Message):
+    """What was found when the application was parked last. Kept in RAM over a reset. Accepted also with the state lost."""
+
+    OP: ClassVar[Op] = Op.RECORD
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> RecordRequest:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+class RecordReply(Message):
+    """Reply to RecordRequest."""
+
+    OP: ClassVar[Op] = Op.RECORD
+
+    words: bytes = b""
+    """38 words in the order of the park words; empty: nothing was recorded."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.raw(self.words)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> RecordReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            words=r.rest(),
+        )
+
+
 class BeginRequest(Message):
     """Opens a transaction and allocates all its slots, or none. First runs the reaper."""
 
@@ -921,7 +1048,9 @@ class CommitRequest(Message):
     mode: int = 0
     """Commit mode."""
     crc: int = 0
-    """CRC-32 over the BEGIN request from its `generation` on, then the image, then this request from `pairs` on."""
+    """CRC-32 over the BEGIN request from its `generation` on, then the image, then this request from `trial` on."""
+    trial: int = 0
+    """0, or seconds, at most 1800, in which Confirm must come: the device rolls back otherwise."""
     pairs: tuple[Pair, ...] = ()
     """Hooks to bind."""
     words: tuple[Word, ...] = ()
@@ -933,6 +1062,7 @@ class CommitRequest(Message):
         """Appends the fields to ``w``."""
         w.u8(self.mode)
         w.u32(self.crc)
+        w.uv(self.trial)
         w.uv(len(self.pairs))
         for pair in self.pairs:
             pair.pack(w)
@@ -949,6 +1079,7 @@ class CommitRequest(Message):
         return cls(
             mode=r.u8(),
             crc=r.u32(),
+            trial=r.uv(),
             pairs=tuple(Pair.unpack(r) for _ in range(r.count())),
             words=tuple(Word.unpack(r) for _ in range(r.count())),
             ranges=tuple(Range.unpack(r) for _ in range(r.count())),
@@ -965,7 +1096,7 @@ class CommitReply(Message):
     masked: int = 0
     """Instructions executed with interrupts masked."""
     frames: tuple[Frame, ...] = ()
-    """E_FRAMES: who is in the way, at most 8."""
+    """Frames of replaced functions, at most 8: E_FRAMES: they are in the way; OK: they finish in old code."""
 
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
@@ -1144,6 +1275,42 @@ class PinReply(Message):
 
     @classmethod
     def unpack(cls, r: Reader) -> PinReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+class ConfirmRequest(Message):
+    """Ends the trial: its generation stays. No error when none runs."""
+
+    OP: ClassVar[Op] = Op.CONFIRM
+
+    generation: int = 0
+    """Live generation: E_GEN when the trial was rolled back meanwhile."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.uv(self.generation)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> ConfirmRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            generation=r.uv(),
+        )
+
+
+class ConfirmReply(Message):
+    """Reply to ConfirmRequest."""
+
+    OP: ClassVar[Op] = Op.CONFIRM
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> ConfirmReply:
         """Takes the fields from ``r``."""
         del r
         return cls()
@@ -1440,6 +1607,106 @@ class ResetReply(Message):
 
     @classmethod
     def unpack(cls, r: Reader) -> ResetReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+class ParkRequest(Message):
+    """Stops the application between two instructions. The reply comes when it was asked for; Hello says when it is done. No error when it is parked."""
+
+    OP: ClassVar[Op] = Op.PARK
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> ParkRequest:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+class ParkReply(Message):
+    """Reply to ParkRequest."""
+
+    OP: ClassVar[Op] = Op.PARK
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> ParkReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+class ContinueRequest(Message):
+    """Lets the parked application go on exactly where it was; after a fault it repeats the instruction. E_STATE when it is not parked or cannot go on."""
+
+    OP: ClassVar[Op] = Op.CONTINUE
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> ContinueRequest:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+class ContinueReply(Message):
+    """Reply to ContinueRequest."""
+
+    OP: ClassVar[Op] = Op.CONTINUE
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> ContinueReply:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+class RestartRequest(Message):
+    """Leaves all that runs, handlers included, runs the registered cleanups, and calls `main` on a fresh stack; all state is kept. E_STATE under an RTOS that did not register for it."""
+
+    OP: ClassVar[Op] = Op.RESTART
+
+    main: int = 0
+    """Static entry of main, Thumb bit set."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.u32(self.main)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> RestartRequest:
+        """Takes the fields from ``r``."""
+        return cls(
+            main=r.u32(),
+        )
+
+
+class RestartReply(Message):
+    """Reply to RestartRequest."""
+
+    OP: ClassVar[Op] = Op.RESTART
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> RestartReply:
         """Takes the fields from ``r``."""
         del r
         return cls()

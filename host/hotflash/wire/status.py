@@ -50,7 +50,7 @@ def error_for(op: int, status: int, message: bytes) -> HotflashError:
     text = ""
     if status == Status.E_NOMEM:
         text = _shortage(message)
-    elif status == Status.E_CRC:
+    elif status in (Status.E_CRC, Status.E_STATE):
         text = reason_text(message)
     said = f": {text}" if text else ""
     if status in (Status.E_RANGE, Status.E_FAULT, Status.E_DENIED) and op in _ACCESS:
@@ -85,6 +85,12 @@ def error_for(op: int, status: int, message: bytes) -> HotflashError:
             HotflashError,
             "the application has overwritten the monitor's state",
             "only a reset helps: `hotflash reset`",
+        ),
+        Status.E_STATE: (RefusedError, f"`{what}` is not possible now", "see `hotflash status`"),
+        Status.E_TRIAL: (
+            RefusedError,
+            "a generation is on trial",
+            "`hotflash confirm` keeps it, `hotflash rollback` takes it back",
         ),
         Status.E_NOAPP: (RefusedError, "no hot application runs on the board", "flash one with `hotflash flash`"),
     }

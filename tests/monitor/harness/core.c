@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "device.h"
+#include "hf_messages.h"
 #include "hf_monitor.h"
 #include "main.h"
 #include "state.h"
@@ -199,6 +200,10 @@ void dev_interrupts_reset(void)
     dev.app_started = 0;
     dev.plain = 0;
     dev.parked = 0;
+    dev.left_by = 0;
+    dev.stuck = 0;
+    dev.process_stack = 0;
+    dev.calls = 0;
     dev.inject_at = 0;
 }
 
@@ -279,18 +284,53 @@ static uint32_t board_micros(void)
 
 static void poll_monitor(void)
 {
+    uint32_t action;
+
     in_handler = true;
     hf_monitor_poll();
+    action = hf_monitor_leave();
     in_handler = false;
     pended = false;
+    if (action != 0) {
+        dev.parked = 0;
+        dev.left_by = action;
+        if (action != HF_ACTION_CONTINUE) {
+            hf_restart_clean();
+        }
+        pended = true; /* its line was off meanwhile */
+    }
+}
+
+void dev_park(uint32_t reason, bool final)
+{
+    dev.parked = 1;
+    in_handler = true;
+    hf_monitor_park(reason, final);
+    hf_park_told(true);
+    in_handler = false;
 }
 
 void dev_fault(const uint32_t *words)
 {
-    dev.parked = 1;
-    in_handler = true;
-    hf_monitor_fault(words);
-    in_handler = false;
+    for (uint32_t i = 0; i < HF_PARKW_EXC_RETURN; i++) {
+        hf_record[i] = words[i];
+    }
+    dev_park(HF_PARK_FAULT, false);
+}
+
+bool hf_arch_process_stack(void)
+{
+    return dev.process_stack != 0;
+}
+
+/* The application's functions are numbers: what was called is all that happens. */
+void hf_arch_call(uint32_t entry, uint32_t argument)
+{
+    if (dev.calls < DEV_CALLS) {
+        dev.call[2 * dev.calls] = entry;
+        dev.call[2 * dev.calls + 1] = argument;
+    }
+    dev.calls++;
 }
 
 void dev_receive(uint8_t byte)
@@ -308,6 +348,9 @@ void dev_receive(uint8_t byte)
         poll_monitor();
     } else {
         hf_rx_interrupt();
+        if (dev.stuck && hf_attention()) {
+            dev_park(HF_PARK_ATTENTION, false);
+        }
     }
     if (rx_full) {
         dev_fail("the receive interrupt left a byte in the UART");
@@ -339,15 +382,22 @@ void dev_settle(bool handler)
 {
     if (dev.parked) {
         settle_parked();
-        return;
     }
     for (;;) {
-        if (handler && pended) {
+        if (dev.parked) {
+            return;
+        }
+        if (handler && pended && !dev.stuck) {
             pended = false;
             in_handler = true;
             dev_step(STEP_HANDLER);
-            hf_monitor_run();
+            uint32_t why = hf_monitor_run();
+
             in_handler = false;
+            if (why != 0) {
+                dev_park(why, false);
+                settle_parked();
+            }
             if (masked) {
                 dev_fail("the monitor's handler returned with interrupts masked");
             }
@@ -425,8 +475,14 @@ static int flash_program(uint32_t address, const uint8_t *data, uint32_t length)
     return 0;
 }
 
-static void watchdog_feed(void)
+static void watchdog_feed(bool parked)
 {
+    (void)parked;
+}
+
+static void tick(bool start)
+{
+    (void)start;
 }
 
 static void board_reset(void)
@@ -454,5 +510,7 @@ const struct hf_board dev_board = {
     .flash_erase = flash_erase,
     .flash_program = flash_program,
     .watchdog_feed = watchdog_feed,
+    .tick_irq = 9,
+    .tick = tick,
     .reset = board_reset,
 };

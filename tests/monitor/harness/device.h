@@ -61,6 +61,8 @@ enum dev_step {
     STEP_KINDS
 };
 
+#define DEV_CALLS 80u
+
 /* State of the world outside the monitor; survives its resets. */
 struct dev_state {
     uint32_t micros;
@@ -82,7 +84,12 @@ struct dev_state {
     uint32_t app_started; /* vector table address, 0: the bootloader waits */
     uint32_t bus_errors;
     uint32_t plain;  /* a PLAIN application runs: nobody listens */
-    uint32_t parked; /* after a fault: the monitor is polled */
+    uint32_t parked; /* the monitor is polled */
+    uint32_t left_by; /* what hf_monitor_leave said last */
+    uint32_t stuck;  /* a handler of the application does not return: the monitor's does not run */
+    uint32_t process_stack; /* what hf_arch_process_stack says */
+    uint32_t calls;  /* of the application's functions by the monitor */
+    uint32_t call[2 * DEV_CALLS]; /* entry, argument */
     struct hf_context context;
     uint32_t inject_at; /* an interrupt comes at that masking step; 0: none */
     uint32_t inject_every; /* and again after that many more; 0: once */
@@ -122,8 +129,10 @@ noreturn void dev_reset(bool power);
 /* Fills all RAM with noise. */
 void dev_ram_noise(void);
 
-/* The application faulted: the monitor is polled from now on. */
+/* The application is parked, or faulted with the record's first 21 words: the monitor is polled from now on. */
+void dev_park(uint32_t reason, bool final);
 void dev_fault(const uint32_t *words);
+#define DEV_FAULT_WORDS 21u
 
 /* Makes an address range answer with a bus error, in addition to what is not mapped at all. */
 void dev_bus_error(uint32_t address, uint32_t length);

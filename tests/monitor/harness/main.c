@@ -14,6 +14,10 @@
  *   B u32, u32           the address range answers with bus errors
  *   R u8                 the reset pin; 1: power off and on
  *   X 21 u32             the application faults
+ *   K u32 reason, u8     the core parks the application; 1: it cannot be continued
+ *   Z u32, u32           the application calls hf_parking (second word 2) or hf_cleanup (0, 1)
+ *   T                    the board's periodic interrupt
+ *   J                    reads what the monitor called: count, and entry and argument of each
  *   V u32 offset, u8     XORs a byte of the monitor's checked state
  *   M                    memory map and sizes
  */
@@ -126,6 +130,7 @@ static void feed(const uint8_t *bytes, uint32_t length, uint32_t batch)
 static uint32_t *const fields[] = {
     &dev.micros,         &dev.cut_mask, &dev.cut_at,     &dev.cut_count,  &dev.seed,      &dev.flash_fail_at, &dev.lost,
     &dev.priority_flags, &dev.tx_budget, &dev.inject_at, &dev.inject_every, &dev.inject_count, &dev.inject_left,
+    &dev.stuck,          &dev.process_stack,
 };
 
 static void query(void)
@@ -133,6 +138,7 @@ static void query(void)
     const uint32_t values[] = {
         dev.micros, dev.resets,     dev.reset_requested, dev.app_started, dev.erases,       dev.programs,
         dev.syncs,  dev.swaps,      dev.bus_errors,      dev.injected,    dev.inject_count, dev.cut_count,
+        dev.parked, dev.left_by,
     };
 
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
@@ -194,11 +200,30 @@ static void command(uint8_t name, const uint8_t *p, uint32_t length)
     case 'R':
         dev_reset(length != 0 && p[0] != 0);
     case 'X':
-        if (length != 4 * HF_FAULT_WORDS) {
+        if (length != 4 * DEV_FAULT_WORDS) {
             dev_fail("control: fault");
         }
         memcpy(result, p, length); /* aligned */
         dev_fault((const uint32_t *)(const void *)result);
+        return;
+    case 'K':
+        dev_park(get_u32(p), p[4] != 0);
+        return;
+    case 'Z':
+        if (get_u32(p + 4) == 2) {
+            hf_parking(get_u32(p));
+        } else {
+            hf_cleanup(get_u32(p), get_u32(p + 4));
+        }
+        return;
+    case 'T':
+        hf_tick_interrupt();
+        return;
+    case 'J':
+        result_u32(dev.calls);
+        for (uint32_t i = 0; i < 2 * dev.calls && i < 2 * DEV_CALLS; i++) {
+            result_u32(dev.call[i]);
+        }
         return;
     case 'V':
         state_trample(get_u32(p), p[4]);

@@ -77,6 +77,9 @@ void state_power_lost(void)
     for (size_t i = 0; i < sizeof hf_persist; i++) {
         persist[i] = (uint8_t)dev_random();
     }
+    for (size_t i = 0; i <= HF_RECORD_WORDS; i++) {
+        hf_record[i] = dev_random();
+    }
     dev_ram_noise();
 }
 
