@@ -27,6 +27,8 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "push": ("push", "push", "Make changed functions of object files live."),
     "resync": ("push", "resync", "Send the edits again that a reset took."),
     "rollback": ("push", "rollback", "Go back to the generation before."),
+    "diff": ("link", "diff", "Say what a push would send, without a board."),
+    "link": ("link", "link", "Link objects without a board, or write out what a board runs."),
     "monitor": ("monitor", "monitor", "Show the application's log and what happens to it."),
     "status": ("inspect", "status", "Show what the board runs."),
     "slots": ("inspect", "slots", "Show what is in the code heap, and who holds it."),

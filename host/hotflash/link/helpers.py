@@ -19,6 +19,7 @@ from hotflash.errors import HotflashError, LinkError
 from hotflash.link import reloc
 from hotflash.link.identity import function_name, ident
 from hotflash.link.model import Helper, Piece, Target, Variable
+from hotflash.link.relocate import place_of
 from hotflash.link.view import View
 
 if TYPE_CHECKING:
@@ -93,6 +94,12 @@ class LibraryView(View):
             place = self._places[symbol.section] = self._place(symbol.section, where)
         return (place[0], symbol.value + place[1], 0), True
 
+    def data_address(self, section: int, point: int) -> int | None:
+        """See :meth:`View.data_address`."""
+        target, offset = self._places.get(section, (None, 0))
+        at = place_of(target) if target is not None else None
+        return None if at is None else at + point + offset
+
     def _place(self, index: int, where: str) -> tuple[Target, int]:
         """Where a writable section's content is: with the firmware's variables of its names, or new."""
         section = self.object.sections[index]
@@ -160,6 +167,11 @@ class Helpers:
         self._archives: tuple[Archive, ...] | None = None
         self.problem: HotflashError | None = None
         """Why the compiler's archives, or its C library, cannot be used."""
+
+    @property
+    def views(self) -> list[LibraryView]:
+        """The members that were extracted."""
+        return list(self._views.values())
 
     @property
     def searched(self) -> str:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from hotflash.elf.firmware import Firmware
     from hotflash.elf.object import ObjectFile
     from hotflash.link.helpers import Source
-    from hotflash.link.model import Function, Helper, SlotPlan
+    from hotflash.link.model import Function, Helper, SlotPlan, Target
+    from hotflash.link.view import View
     from hotflash.live import LiveState
     from hotflash.wire.messages import Grant
 
@@ -74,6 +75,21 @@ class Plan:
         """What comes along from archives."""
 
     @property
+    def slots(self) -> Sequence[SlotPlan]:
+        """What goes, in the order of the requests."""
+        return self._slots
+
+    @property
+    def wide(self) -> bool:
+        """Whether the core has the 32-bit instructions of ARMv7-M."""
+        return self._linker.wide
+
+    @property
+    def views(self) -> list[View]:
+        """The objects as the linker sees them, members of archives included."""
+        return self._linker.every_view
+
+    @property
     def pair_count(self) -> int:
         """Hooks that the commit will bind."""
         return len(self.changes)
@@ -110,23 +126,42 @@ class Plan:
             function = slot.function
             if slot.kind != SlotKind.CODE or function is None:
                 continue
-            pairs.append(Pair(_hook(function), slot.ordinal + 1, slot.skip))
-        pairs += [Pair(_hook(function), 0, 0) for function in self._linker.reverts]
+            hook = _hook(function)
+            if hook is not None:
+                pairs.append(Pair(hook, slot.ordinal + 1, slot.skip))
+        pairs += [Pair(hook, 0, 0) for f in self._linker.reverts if (hook := _hook(f)) is not None]
         return Linked(bytes(image), tuple(pairs), (), tuple(_ranges(self._linker)), symbols)
 
 
-def plan(objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState, archives: Source | None = None) -> Plan:
+def plan(
+    objects: Sequence[ObjectFile],
+    firmware: Firmware,
+    live: LiveState,
+    archives: Source | None = None,
+    *,
+    whole: bool = False,
+) -> Plan:
     """Decides what of ``objects`` has to go to a device in the state ``live`` that runs ``firmware``.
 
-    What neither has is looked for in ``archives``.
+    What neither has is looked for in ``archives``. With ``whole`` every function goes, changed or not, and those
+    without a patch point are linked all the same: for links without a device.
 
     Raises ElfError for objects of another core or ABI, LinkError for what cannot be linked; nothing has been sent
     anywhere by then.
     """
     with _without_collector():
-        linker = Linker(objects, firmware, live, archives)
+        linker = Linker(objects, firmware, live, archives, whole=whole)
         linker.run()
         return Plan(linker)
+
+
+def locate(
+    objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState, archives: Source | None = None
+) -> tuple[dict[int, list[Target]], list[View]]:
+    """What the live slots hold of ``objects``, by handle, and the objects as the linker sees them."""
+    with _without_collector():
+        linker = Linker(objects, firmware, live, archives)
+        return linker.locate(), linker.every_view
 
 
 @contextmanager
@@ -141,14 +176,13 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _hook(function: Function) -> int:
+def _hook(function: Function) -> int | None:
+    """The hook that leads to a function; None where there is none: only a link of whole objects lets it go."""
     if function.site is not None:
         return function.site.hook
     if function.stub is not None:
         return function.stub.hook - 1
-    if function.slot is None:
-        raise LinkError(f"{function.name} has no patch point")
-    return function.slot.hook - 1
+    return function.slot.hook - 1 if function.slot is not None else None
 
 
 def _request(slot: SlotPlan) -> SlotRequest:
@@ -161,6 +195,9 @@ def _changes(linker: Linker) -> list[Change]:
     found = []
     for function in linker.replaced:
         hook = _hook(function)
+        if linker.whole:
+            found.append(Change(function.name, function.unit, "replace", function.symbol.size, "linked as a whole"))
+            continue
         against = "the version that was pushed before" if hook in linker.live.hooks else "the base image"
         found.append(
             Change(function.name, function.unit, "replace", function.symbol.size, f"differs from {against}"),

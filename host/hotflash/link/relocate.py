@@ -150,16 +150,20 @@ def extend(
         refs[number] = (at, kind_number, here, offset - 4)
 
 
-def address_of(target: Target) -> int:
-    """A target's final address, without the Thumb bit."""
+def place_of(target: Target) -> int | None:
+    """A target's final address, without the Thumb bit; None when it is nowhere."""
     slot = target.slot
     if slot is None:
-        if target.address is None:
-            raise LinkError(f"{target.name} has no address")
         return target.address
-    if isinstance(target, Piece):
-        return slot.address + target.offset
-    return slot.address
+    return slot.address + target.offset if isinstance(target, Piece) else slot.address
+
+
+def address_of(target: Target) -> int:
+    """The same of a target that has to be somewhere."""
+    address = place_of(target)
+    if address is None:
+        raise LinkError(f"{target.name} has no address")
+    return address
 
 
 def apply(data: bytearray, refs: Sequence[Ref], address: int, where: Callable[[int], str], *, wide: bool) -> None:

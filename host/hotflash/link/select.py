@@ -41,9 +41,17 @@ class Linker:
     """One run of the selection. The results are ``slots``, ``reverts`` and ``notes``."""
 
     def __init__(
-        self, objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState, archives: Source | None
+        self,
+        objects: Sequence[ObjectFile],
+        firmware: Firmware,
+        live: LiveState,
+        archives: Source | None,
+        *,
+        whole: bool = False,
     ) -> None:
         self.firmware = firmware
+        self.whole = whole
+        """Every function goes, changed or not."""
         # Slots of an open transaction are not live, and gone when it is given up.
         live = replace(live, slots=tuple(slot for slot in live.slots if not slot.flags & SlotFlag.OPEN))
         self.live = live
@@ -173,6 +181,53 @@ class Linker:
         for view in self.views:
             self._note_initial_values(view)
 
+    @property
+    def every_view(self) -> list[View]:
+        """The objects, and the members of archives that came along."""
+        return [*self.views, *self.helpers.views]
+
+    def locate(self) -> dict[int, list[Target]]:
+        """What the live slots hold of the objects, by handle; nothing is built."""
+        found: dict[int, list[Target]] = {}
+        stack: list[Component] = []
+        for view in self.views:
+            view.find_functions()
+        for function in (f for view in self.views for f in view.functions):
+            slot = self._runs(function)
+            if slot is not None and slot.hash == self.condenser.component(function.piece).hash:
+                component = self.condenser.component(function.piece)
+                self._settle(component, slot)
+                found[slot.handle] = [*component.pieces]
+                stack.append(component)
+        while stack:
+            for target in [ref[2] for piece in stack.pop().pieces for ref in piece.refs]:
+                if type(target) is Piece:
+                    other = self.condenser.component(target)
+                    if not other.done:
+                        other.done = True
+                        if self._bind(other) and target.handle is not None:
+                            found[target.handle] = [*other.pieces]
+                            stack.append(other)
+                elif target.handle is not None:
+                    found.setdefault(target.handle, [target])
+        return found
+
+    def _runs(self, function: Function) -> Slot | None:
+        """The live slot that a function's hook leads to."""
+        hook = function.site.hook if function.site else function.stub.hook - 1 if function.stub else -1
+        value = self.live.hooks.get(hook)
+        return self.live_slot(value & ~1) if value is not None else None
+
+    @staticmethod
+    def _settle(component: Component, slot: Slot) -> None:
+        """Says that a component's pieces are in a live slot."""
+        component.done = True
+        offset = 0
+        for piece in component.pieces:
+            offset = _aligned(offset, max(4, piece.align))
+            piece.address, piece.handle = slot.address + offset, slot.handle
+            offset += piece.size
+
     def live_slot(self, address: int) -> Slot | None:
         """The slot in use whose payload holds an address."""
         at = bisect_right(self._starts, address) - 1
@@ -182,7 +237,11 @@ class Linker:
 
     def _evaluate(self, function: Function) -> None:
         fw, site = function.fw, function.site
-        if function.new or (function.problem and function.problem[0] == "overridden"):
+        if function.problem and function.problem[0] == "overridden":
+            return
+        if self.whole:
+            self._push(function)
+        if self.whole or function.new:
             return
         piece = function.piece
         sizes_differ = fw is not None and fw.size and function.symbol.size and fw.size != function.symbol.size
@@ -199,9 +258,8 @@ class Linker:
                 )
             self.unchanged += 1
             return
-        hook = site.hook if site else function.stub.hook - 1 if function.stub else -1
-        value = self.live.hooks.get(hook)
-        slot = self.live_slot(value & ~1) if value is not None else None
+        slot = self._runs(function)
+        bound = site is not None and site.hook in self.live.hooks
         if slot is not None:
             if slot.hash == self.condenser.component(piece).hash:
                 self.unchanged += 1
@@ -211,7 +269,7 @@ class Linker:
                 self._push(function)
         elif function.stub is not None:
             function.new = True  # its entry is there, but leads nowhere: it goes when it is needed
-        elif value is None and not sizes_differ and site and self.base.same(piece, site.address):
+        elif not bound and not sizes_differ and site and self.base.same(piece, site.address):
             self.unchanged += 1
         else:
             self._push(function)
@@ -310,11 +368,7 @@ class Linker:
         code = any(p.code for p in component.pieces)
         live = self._live_shared.get((SlotKind.CODE if code else SlotKind.CONST, component.hash))
         if live is not None:
-            offset = 0
-            for piece in component.pieces:
-                offset = _aligned(offset, max(4, piece.align))
-                piece.address, piece.handle = live.address + offset, live.handle
-                offset += piece.size
+            self._settle(component, live)
             return True
         return False
 
@@ -432,6 +486,7 @@ class Linker:
         for offset, piece in variable.parts:
             piece.view.scan(piece)
             slot.pieces.append(piece)
+            piece.offset = offset
             slot.data += bytes(offset + piece.size - len(slot.data))
             slot.data[offset : offset + piece.size] = piece.masked or bytes(piece.size)
             slot.refs += [(offset + at, kind, target, addend) for at, kind, target, addend in piece.refs]

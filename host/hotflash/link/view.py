@@ -15,7 +15,7 @@ from hotflash.errors import LinkError
 from hotflash.link import reloc
 from hotflash.link.identity import Names, ident, is_clang, is_private
 from hotflash.link.model import TAG_ABSOLUTE, Function, Missing, Piece, Target, ThreadLocal
-from hotflash.link.relocate import read
+from hotflash.link.relocate import place_of, read
 from hotflash.link.variables import Variables
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class View:
         self.variables = Variables(self)
         self._by_section: dict[int, list[Symbol]] = {}
         self._taken: set[int] | None = None
+        self._cut: dict[int, list[Piece]] | None = None
         self.globals: dict[str, int] = {}
         """Global and weak definitions by name."""
         for symbol in obj.symbols:
@@ -332,7 +333,27 @@ class View:
             end += width
         return start, min(end + width, section.size)
 
-    # -------------------------------------------------------------------------------- for notes
+    # ------------------------------------------------------------------- for notes and debuggers
+
+    def pieces_of(self, section: int) -> list[Piece]:
+        """The pieces that a section was cut into; ask when all are."""
+        if self._cut is None:
+            self._cut = {}
+            for (index, _), piece in self._pieces.items():
+                self._cut.setdefault(index, []).append(piece)
+        return self._cut.get(section, [])
+
+    def data_address(self, section: int, point: int) -> int | None:
+        """The address of an offset in a writable section; None when what is there is in no memory."""
+        for symbol in self._by_section.get(section, ()):
+            if symbol.kind == elf.STT_OBJECT and symbol.value <= point < symbol.value + max(symbol.size, 1):
+                try:
+                    target, shift = self.variables.find(symbol)
+                except LinkError:
+                    return None
+                at = place_of(target) if target.problem is None else None
+                return None if at is None else at + shift + point - symbol.value
+        return None
 
     def initial_values(self) -> list[tuple[Symbol, int, Piece]]:
         """Variables that the firmware has: symbol, live address, and the object's initial value."""

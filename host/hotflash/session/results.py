@@ -77,6 +77,76 @@ class PushReport:
 
 
 @dataclass(frozen=True)
+class PlacedSlot:
+    """One function, constant, variable or entry stub, and where it is."""
+
+    name: str
+    section: str
+    """Section name, as in the object."""
+    kind: str
+    """``code``, ``const``, ``stub`` or ``var``."""
+    address: int
+    """0 where nothing is placed."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class DiffReport:
+    """What a push would send."""
+
+    state: str
+    """``changed`` or ``unchanged``."""
+    objects: tuple[str, ...]
+    against: str
+    """What they were compared with, in words."""
+    elf: str
+    build_id: bytes
+    changes: tuple[FunctionChange, ...]
+    unchanged: int
+    """Functions of the objects that would not go."""
+    size: int
+    """Bytes that would be linked and sent as code and data."""
+    slots: tuple[PlacedSlot, ...]
+    """What would be allocated."""
+    notes: tuple[str, ...]
+    helpers: tuple[Helper, ...]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A word of the hook table that makes a function live."""
+
+    function: str
+    address: int
+    """Of the word."""
+    value: int
+    """What it has to hold, Thumb bit included."""
+
+
+@dataclass(frozen=True)
+class LinkReport:
+    """What was linked without a device, or read off one, and written."""
+
+    path: str
+    format: str
+    """``elf``, ``hex`` or ``bin``."""
+    elf: str
+    """Of the application."""
+    build_id: bytes
+    generation: int
+    """Live generation; 0 for a link without a device."""
+    address: int
+    """Of the first byte."""
+    size: int
+    """Bytes of code and data."""
+    slots: tuple[PlacedSlot, ...]
+    bindings: tuple[Binding, ...]
+    notes: tuple[str, ...]
+    helpers: tuple[Helper, ...]
+
+
+@dataclass(frozen=True)
 class FlashReport:
     """The answer to a programmed image."""
 
