@@ -17,6 +17,10 @@ from hotflash.elf.format import Container, RawSymbol, Section
 from hotflash.errors import ElfError, UsageError
 
 Symbol = RawSymbol
+_ZLIB = 1
+"""ELFCOMPRESS_ZLIB."""
+_MAX_CONTENTS = 1 << 28
+"""Bytes of one section that are believed: a compressed one could claim anything."""
 _offset_of = itemgetter(0)
 _symbol_of = itemgetter(2)
 
@@ -120,7 +124,7 @@ class ObjectFile:
                 found += [(o, i & 0xFF, i >> 8, a) for o, i, a in elf.RELA.iter_unpack(section.data)]
         if not found:
             return found
-        count, size = len(self.symbols), len(target.data)
+        count, size = len(self.symbols), len(self.contents(target))
         if max(found, key=_symbol_of)[2] >= count:
             offset, kind, symbol, _ = max(found, key=_symbol_of)
             raise self.fail(
@@ -133,6 +137,24 @@ class ObjectFile:
                 f"{target.name}+{offset:#x}: relocation of kind {kind} is behind the section's end ({size:#x} bytes)"
             )
         return found
+
+    def contents(self, section: Section) -> bytes:
+        """A section's bytes, decompressed where the compiler compressed them (gABI, "Section Compression")."""
+        if not section.flags & elf.SHF_COMPRESSED:
+            return section.data
+        kind = int.from_bytes(section.data[:4], "little")
+        size = int.from_bytes(section.data[4:8], "little")
+        if kind != _ZLIB or not 0 < size <= _MAX_CONTENTS:
+            raise self.fail(f"{section.name} is compressed in a way that is not known", "compile without -gz")
+        import zlib
+
+        try:
+            data = zlib.decompressobj().decompress(section.data[12:], size)
+        except zlib.error as error:
+            raise self.fail(f"{section.name} cannot be decompressed: {error}") from None
+        if len(data) != size:
+            raise self.fail(f"{section.name} has {len(data)} bytes instead of {size} once decompressed")
+        return data
 
     @cached_property
     def mapping(self) -> dict[int, tuple[list[int], list[str]]]:

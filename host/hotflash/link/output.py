@@ -7,13 +7,11 @@ were dropped, and debuggers pass over it.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotflash.elf import format as elf
 from hotflash.elf.writer import OutSection, OutSymbol, executable
-from hotflash.errors import ElfError
 from hotflash.link import reloc, thumb
 from hotflash.link.model import Target
 from hotflash.link.relocate import apply, place_of, read
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
     from hotflash.link.relocate import Entry
     from hotflash.link.view import View
 
-SHF_COMPRESSED = 0x800
-_MAX_DEBUG = 1 << 28
-"""Bytes of one debug section that are believed: compressed ones could claim anything."""
 _LISTS = {".debug_ranges", ".debug_loc"}
 """Sections of DWARF 4 whose lists end with a pair of zeros (2.17.3): a dropped range is (1, 1) there."""
 
@@ -173,7 +168,7 @@ class Debug:
             for section in view.object.sections:
                 if section.alloc or section.kind != elf.SHT_PROGBITS or not section.name.startswith(".debug_"):
                     continue
-                content = bytearray(contents(view, section))
+                content = bytearray(view.object.contents(section))
                 out = self._out.setdefault(section.name, bytearray())
                 out += bytes(-len(out) % section.align)
                 self._at[view, section.index] = len(out)
@@ -186,7 +181,7 @@ class Debug:
     def _relocate(self, view: View, section: Section, content: bytearray) -> None:
         obj = view.object
         # Thread-local variables have no address here; no code that is pushed refers to them.
-        relocations = [r for r in obj.relocations(section.index) if r[1] in reloc.KINDS]
+        relocations = [r for r in obj.relocations(section.index) if r[1] in reloc.KINDS and r[1] not in reloc.THREAD]
         if not relocations:
             return
         start = self._at[view, section.index]
@@ -225,20 +220,3 @@ def _address(view: View, symbol: Symbol, addend: int) -> int | None:
             at = place_of(piece)
             return None if at is None else at + point - piece.start
     return None
-
-
-def contents(view: View, section: Section) -> bytes:
-    """A debug section's bytes, decompressed where the compiler compressed them (gABI, "Section Compression")."""
-    if not section.flags & SHF_COMPRESSED:
-        return section.data
-    kind = int.from_bytes(section.data[:4], "little")
-    size = int.from_bytes(section.data[4:8], "little")
-    if kind != 1 or not 0 < size <= _MAX_DEBUG:
-        raise view.object.fail(f"{section.name} is compressed in a way that is not known", "compile without -gz")
-    try:
-        data = zlib.decompressobj().decompress(section.data[12:], size)
-    except zlib.error as error:
-        raise ElfError(f"{view.object.name}: {section.name} cannot be decompressed: {error}") from None
-    if len(data) != size:
-        raise view.object.fail(f"{section.name} has {len(data)} bytes instead of {size} once decompressed")
-    return data

@@ -187,30 +187,42 @@ class Linker:
         return [*self.views, *self.helpers.views]
 
     def locate(self) -> dict[int, list[Target]]:
-        """What the live slots hold of the objects, by handle; nothing is built."""
+        """What the live slots hold of the objects, by handle; nothing is built.
+
+        Live is what a patch point leads to, and what that refers to. A function that is new is live as long as it is
+        referred to; its hook may outlast that.
+        """
         found: dict[int, list[Target]] = {}
-        stack: list[Component] = []
         for view in self.views:
             view.find_functions()
-        for function in (f for view in self.views for f in view.functions):
-            slot = self._runs(function)
-            if slot is not None and slot.hash == self.condenser.component(function.piece).hash:
-                component = self.condenser.component(function.piece)
-                self._settle(component, slot)
-                found[slot.handle] = [*component.pieces]
-                stack.append(component)
+        functions = [f for view in self.views for f in view.functions if f.site is not None]
+        stack = [component for f in functions if (component := self._live_version(f, found)) is not None]
         while stack:
             for target in [ref[2] for piece in stack.pop().pieces for ref in piece.refs]:
+                component = None
                 if type(target) is Piece:
                     other = self.condenser.component(target)
                     if not other.done:
                         other.done = True
                         if self._bind(other) and target.handle is not None:
                             found[target.handle] = [*other.pieces]
-                            stack.append(other)
-                elif target.handle is not None:
-                    found.setdefault(target.handle, [target])
+                            component = other
+                elif target.handle is not None and target.handle not in found:
+                    found[target.handle] = [target]
+                    component = self._live_version(target, found) if isinstance(target, Function) else None
+                if component is not None:
+                    stack.append(component)
         return found
+
+    def _live_version(self, function: Function, found: dict[int, list[Target]]) -> Component | None:
+        """A function's code when that is what its hook leads to; noted in ``found``."""
+        slot = self._runs(function)
+        if slot is None or slot.hash != self.condenser.component(function.piece).hash:
+            return None
+        component = self.condenser.component(function.piece)
+        self._settle(component, slot)
+        found[slot.handle] = [*component.pieces]
+        return component
 
     def _runs(self, function: Function) -> Slot | None:
         """The live slot that a function's hook leads to."""

@@ -278,18 +278,21 @@ def export_live(session: Session, output: Path) -> LinkReport:
     found, views = locate(objects, firmware, live, session.archives)
     parts: list[Placed] = []
     shown: list[PlacedSlot] = []
+    written: set[int] = set()
     notes: list[str] = []
     names = session.names(journal)
     for slot in live.slots:
         held = found.get(slot.handle)
-        if held is None and not slot.flags & SlotFlag.BOUND:
-            continue  # of the generation before, or of nobody
+        bound = slot.flags & SlotFlag.BOUND and slot.hook <= live.hello.hook_count
+        if held is None and not bound:
+            continue  # of the generation before, or a new function's that nothing refers to any more
         if held is None:
             what = names.slot(slot).function or f"slot {slot.handle}"
             notes.append(f"{what} at {slot.address:#010x} is live, but no stored object has it: written without names")
         part, name = _live_part(session, slot, held or [], names.slot(slot).function or f"slot{slot.handle}")
         parts.append(part)
         shown.append(_slot(part, slot.kind, name))
+        written.add(slot.handle)
     if session.device.refresh().generation != live.hello.generation:
         raise RefusedError("another generation went live meanwhile; nothing was written", hint="try again")
     if not parts:
@@ -307,7 +310,7 @@ def export_live(session: Session, output: Path) -> LinkReport:
         bindings=tuple(
             Binding(names.slot(slot).function, live.hello.hook_base + 4 * (slot.hook - 1), live.hooks[slot.hook - 1])
             for slot in live.slots
-            if slot.flags & SlotFlag.BOUND and slot.hook - 1 in live.hooks
+            if slot.handle in written and slot.flags & SlotFlag.BOUND and slot.hook - 1 in live.hooks
         ),
         notes=tuple(notes),
         helpers=(),
