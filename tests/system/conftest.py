@@ -6,7 +6,9 @@ it the core set runs on every board of the tree and the rest on one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,13 @@ def built(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("built"), board)
     project.link()
     return project
+
+
+@pytest.fixture(scope="module")
+def board_dut(built: Project, dut_factory: Any) -> Iterator[Any]:
+    """A board with the test application on it, one per module: reset it before use."""
+    with dut_factory(board=built.board, elf=built.folder / "build" / "app.elf", folder=built.folder) as dut:
+        yield dut
 
 
 @pytest.fixture

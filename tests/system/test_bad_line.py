@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,6 @@ PUSH_BYTES = 5000
 def filling(statements: int) -> str:
     """Statements that compute ``r``, of some 16 bytes of code each."""
     return "".join(f"    r = (r * 5 + (r >> {i % 7 + 1})) ^ {i * 7919 + 1};\n" for i in range(statements))
-
-
-@pytest.fixture(scope="module")
-def board_dut(built: Project, dut_factory: Any) -> Iterator[Any]:
-    with dut_factory(board=built.board, elf=built.folder / "build" / "app.elf", folder=built.folder) as dut:
-        yield dut
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,12 +16,6 @@ DIVIDE = (BODY, f"volatile long long by = 1000000007LL;\n    return (int)(x * 70
 PARSE = (BODY, f'errno = 0;\n    return (int)strtol(x == 1 ? "99999999999" : "12", 0, 10) / 10 + errno;{REST}')
 INCLUDE = ('#include "app.h"', '#include "app.h"\n#include <errno.h>\n#include <stdlib.h>')
 ERANGE = 34
-
-
-@pytest.fixture(scope="module")
-def board_dut(built: Project, dut_factory: Any) -> Iterator[Any]:
-    with dut_factory(board=built.board, elf=built.folder / "build" / "app.elf", folder=built.folder) as dut:
-        yield dut
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,6 @@ FRESH = (
     '#include "app.h"',
     '#include "app.h"\nint fresh(int x);\n__attribute__((noinline)) int fresh(int x)\n{\n    return x ^ counter;\n}\n',
 )
-
-
-@pytest.fixture(scope="module")
-def board_dut(built: Project, dut_factory: Any) -> Iterator[Any]:
-    with dut_factory(board=built.board, elf=built.folder / "build" / "app.elf", folder=built.folder) as dut:
-        yield dut
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ EDIT_VALUE = (
     "return x + 100;\n}\n\n__attribute__((noinline)) int same_unit",
 )
 STATE = ("seen", "counter", "work.c:file_counter", "state_step.calls")
-
-
-@pytest.fixture(scope="module")
-def board_dut(built: Project, dut_factory: Any) -> Iterator[Any]:
-    with dut_factory(board=built.board, elf=built.folder / "build" / "app.elf", folder=built.folder) as dut:
-        yield dut
 
 
 @pytest.fixture

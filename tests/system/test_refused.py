@@ -21,12 +21,6 @@ from tests.system.project import Project
 
 
 @pytest.fixture(scope="module")
-def board_dut(built: Project, dut_factory: Any) -> Iterator[Any]:
-    with dut_factory(board=built.board, elf=built.folder / "build" / "app.elf", folder=built.folder) as dut:
-        yield dut
-
-
-@pytest.fixture(scope="module")
 def edited_dut(board_dut: Any, built: Project, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """With an edit that is live, and that a refused push must leave alone."""
     project = Project(tmp_path_factory.mktemp("edited"), built.board)
