@@ -13,6 +13,7 @@ from hotflash.elf.firmware import Firmware
 from hotflash.errors import LinkError
 from hotflash.link import plan, reloc, thumb
 from tests.link.device import Device
+from tests.link.differential import Comparison
 from tests.link.toolchain import Workshop, run
 
 FRAME = '\t.section .text.f,"ax"\n\t.global f\n\t.type f, %function\n\t.thumb_func\nf:\n\t.rept 4\n\tnop\n\t.endr\n'
@@ -114,6 +115,136 @@ def test_thm_movw_movt_abs(shop: Workshop, firmware: Firmware) -> None:
 def test_thm_movw_movt_prel(shop: Workshop, firmware: Firmware) -> None:
     body = "movw r0, #:lower16:live-.\nmovt r0, #:upper16:live-."
     same(shop, firmware, body, "R_ARM_THM_MOVW_PREL_NC")
+
+
+G = '\n\t.section .text.g,"ax"\n\t.global g\n\t.type g, %function\n\t.thumb_func\ng:\tbx lr\n'
+G_DATA = '\n\t.section .text.g,"ax"\n\t.global g\n\t.type g, %object\ng:\t.word 0\n'
+AT = 0x08010000
+
+
+def apart(shop: Workshop, body: str, kind: str, distance: int, target: str = G) -> Comparison:
+    """f at AT and g at a distance from it, ready to be linked."""
+    obj = shop.assemble(FRAME + body + TAIL + target)
+    index = {s.name: s.index for s in obj.sections if s.name.startswith(".text.")}
+    assert kind in [reloc.name_of(number) for _, number, _, _ in obj.relocations(index[".text.f"])]
+    comparison = Comparison(obj, f"{kind} {distance}", shop.folder)
+    comparison.addresses |= {index[".text.f"]: AT, index[".text.g"]: AT + distance}
+    return comparison
+
+
+def close(shop: Workshop, body: str, kind: str, distances: tuple[int, ...], target: str = G) -> None:
+    """Links f with g at small distances, here and with GNU ld, and compares the bytes."""
+    for distance in distances:
+        figures = apart(shop, body, kind, distance, target).run()
+        assert figures.relocations[kind] >= 1
+        assert figures.veneers == 0
+
+
+def place(shop: Workshop, body: str, kind: str, distance: int, target: str = G) -> bytes:
+    """The four bytes of the relocated place, linked here; for what GNU ld gets wrong."""
+    linked = apart(shop, body, kind, distance, target).ours()
+    return bytes(next(p for p in linked.parts if p.name == ".text.f").data[8:12])
+
+
+def too_far(shop: Workshop, body: str, kind: str, distance: int) -> LinkError:
+    """The refusal of f with g at a distance that the field cannot hold."""
+    comparison = apart(shop, body, kind, distance)
+    with pytest.raises(LinkError) as caught:
+        comparison.run()
+    assert kind in caught.value.message
+    assert ".text.f+0x8" in caught.value.message
+    assert " against g " in caught.value.message
+    return caught.value
+
+
+def raw(kind: str, instruction: str) -> str:
+    """An instruction that GNU as would not relocate by itself; clang's assembler does."""
+    return f".reloc ., {kind}, g\n{instruction}\n"
+
+
+def test_thm_jump11(shop: Workshop) -> None:
+    body = raw("R_ARM_THM_JUMP11", ".inst.n 0xe7fe")  # b.n, addend -4
+    close(shop, body, "R_ARM_THM_JUMP11", (0x20, 0x400, 0x806, -0x10, -0x7F4))
+
+
+def test_thm_jump8(shop: Workshop) -> None:
+    close(shop, raw("R_ARM_THM_JUMP8", ".inst.n 0xd0fe"), "R_ARM_THM_JUMP8", (0x20, 0x80, 0x106, -0x10, -0xF4))
+
+
+def test_thm_jump6(shop: Workshop) -> None:
+    close(shop, raw("R_ARM_THM_JUMP6", ".inst.n 0xb100"), "R_ARM_THM_JUMP6", (0x10, 0x20, 0x40))
+    for distance in (0x60, 0x86):  # GNU ld refuses more than half of the reach
+        code = place(shop, raw("R_ARM_THM_JUMP6", ".inst.n 0xb100"), "R_ARM_THM_JUMP6", distance)
+        assert 8 + thumb.get_cbz(code, 0) == distance
+        assert code[:2] != b"\x00\xb1"
+    behind = apart(shop, raw("R_ARM_THM_JUMP6", ".inst.n 0xb100"), "R_ARM_THM_JUMP6", -0x20).ours()
+    code = bytes(next(p for p in behind.parts if p.name == ".text.f").data)
+    at = 8 + 4 + thumb.get_cbz(code, 8)  # it cannot branch back: a veneer does
+    assert thumb.veneer_target(code[at:], AT + at) == (AT - 0x20 + 4) | 1
+
+
+def test_thm_jump19_near(shop: Workshop) -> None:
+    close(shop, "beq.w g", "R_ARM_THM_JUMP19", (0x20, 0x1000, 0x100008, -0x10, -0xFFFF4))
+
+
+def test_thm_pc8(shop: Workshop) -> None:
+    body = raw("R_ARM_THM_PC8", ".inst.n 0x48ff")  # ldr r0, [pc, #-4] in REL's reading
+    close(shop, body, "R_ARM_THM_PC8", (0x20, 0x100, 0x408))
+    too_far(shop, body, "R_ARM_THM_PC8", 0x40C)
+
+
+def test_thm_pc12(shop: Workshop) -> None:
+    body = raw("R_ARM_THM_PC12", "ldr.w r3, [pc, #-4]")
+    close(shop, body, "R_ARM_THM_PC12", (0x20, 0x400, 0x1008))
+    code = place(shop, body, "R_ARM_THM_PC12", -0xFF0, G_DATA)  # GNU ld refuses all that is behind
+    assert 8 + 4 + thumb.get_ldr12(code, 0) == -0xFF0
+    too_far(shop, body, "R_ARM_THM_PC12", 0x1010)
+
+
+def test_thm_alu_prel_11_0(shop: Workshop) -> None:
+    body = raw("R_ARM_THM_ALU_PREL_11_0", "subw r3, pc, #4")
+    close(shop, body, "R_ARM_THM_ALU_PREL_11_0", (0x20, 0x1008))
+    close(shop, body, "R_ARM_THM_ALU_PREL_11_0", (0x20, 0x1008, -0xFF0), G_DATA)
+    code = place(shop, body, "R_ARM_THM_ALU_PREL_11_0", -0xFF0)  # GNU ld puts the Thumb bit on the wrong side here
+    assert 8 + 4 + thumb.get_adr(code, 0) == -0xFF0 + 1
+    too_far(shop, body, "R_ARM_THM_ALU_PREL_11_0", 0x1010)
+
+
+def test_abs32_noi_and_rel32_noi(shop: Workshop) -> None:
+    body = "b 1f\n.align 2\n" + raw("R_ARM_ABS32_NOI", ".word 4") + raw("R_ARM_REL32_NOI", ".word 0") + "1:"
+    close(shop, body, "R_ARM_ABS32_NOI", (0x100,))
+    close(shop, body, "R_ARM_REL32_NOI", (0x100,))
+
+
+def test_thm_alu_abs_groups(shop: Workshop, firmware: Firmware) -> None:
+    names = ("upper8_15", "upper0_7", "lower8_15", "lower0_7")
+    body = "".join(f"{'movs' if i == 0 else 'adds'} r0, #:{name}:live\n" for i, name in enumerate(names))
+    for group, suffix in enumerate(("_NC", "_NC", "_NC", "")):
+        same(shop, firmware, body, f"R_ARM_THM_ALU_ABS_G{group}{suffix}")
+    same(shop, firmware, body.replace("live", "callee"), "R_ARM_THM_ALU_ABS_G0_NC")
+
+
+def test_odd_addends_of_functions_keep_one_thumb_bit(shop: Workshop) -> None:
+    body = "b 1f\n.align 2\n.word g+1, g+2, g+3, g-1, g-2\n1:movw r0, #:lower16:(g+1)\nmovt r0, #:upper16:(g+1)"
+    close(shop, body, "R_ARM_ABS32", (0x100, 0x124))
+    close(shop, body, "R_ARM_THM_MOVW_ABS_NC", (0x100, 0xFFF8))
+
+
+def test_addends_beyond_halves(shop: Workshop, firmware: Firmware) -> None:
+    addends = ("+0x7ffe", "-0x8000")
+    body = "".join(f"movw r0, #:lower16:(live{a})\nmovt r0, #:upper16:(live{a})\n" for a in addends)
+    same(shop, firmware, body, "R_ARM_THM_MOVT_ABS")
+
+
+@pytest.mark.parametrize(("kind", "value"), [("R_ARM_ABS16", 0x10000), ("R_ARM_ABS8", 0x100)])
+def test_a_value_that_does_not_fit_is_refused(shop: Workshop, firmware: Firmware, kind: str, value: int) -> None:
+    data = ".hword large" if kind == "R_ARM_ABS16" else ".byte large, 0"
+    obj = shop.assemble(FRAME + f"b 1f\n{data}\n1:" + TAIL + f"\n.global large\n.equ large, {value:#x}\n")
+    with pytest.raises(LinkError) as caught:
+        Device(firmware).push(obj)
+    assert kind in caught.value.message
+    assert ".text.f+0xa" in caught.value.message
+    assert "against large" in caught.value.message
 
 
 def test_branch_out_of_reach_goes_through_a_veneer(shop: Workshop, firmware: Firmware) -> None:

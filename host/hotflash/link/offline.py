@@ -13,7 +13,7 @@ from hotflash.elf import format as elf
 from hotflash.elf.threads import head_size
 from hotflash.errors import LinkError
 from hotflash.link.model import TAG_ABSOLUTE, Missing, Target, ThreadLocal
-from hotflash.link.relocate import address_of, apply, extend, read
+from hotflash.link.relocate import Place, address_of, apply, extend, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -243,9 +243,9 @@ class OfflineLink:
     def write(self, *, wide: bool) -> None:
         """Fills in all references."""
         for part in self.parts:
-            where = f"{part.object.name}: {part.name}"
-            if part.address is not None:
-                apply(part.data, part.refs, part.address, partial(_offset, where), wide=wide)
+            if part.address is not None and part.section is not None:
+                place = partial(Place, part.object, part.section)
+                apply(part.data, part.refs, part.address, place, wide=wide)
 
     def value(self, obj: ObjectFile, symbol: RawSymbol) -> int | None:
         """What a pointer to a symbol of an object holds; None when it is in no section that is linked."""
@@ -265,10 +265,6 @@ def _rank(symbol: RawSymbol) -> int:
 
 def _reach(target: Target) -> tuple[int, int] | None:
     return None if target.address is None else (target.address, target.address)
-
-
-def _offset(where: str, at: int) -> str:
-    return f"{where}+{at:#x}"
 
 
 def link(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from hotflash.errors import LinkError
 from hotflash.link import thumb
 from hotflash.link.identity import function_name
-from hotflash.link.relocate import apply
+from hotflash.link.relocate import Place, apply
 from hotflash.link.select import Linker
 from hotflash.wire.messages import Dep, Pair, Range, SlotKind, SlotRequest, Word
 
@@ -225,10 +225,10 @@ def _ranges(linker: Linker) -> list[Range]:
     return found
 
 
-def _place(slot: SlotPlan, at: int) -> str:
+def _place(slot: SlotPlan, at: int) -> Place | None:
     """Which place of an object an offset in a slot's payload is, for messages."""
-    piece = next((p for p in reversed(slot.pieces) if p.offset <= at), None)
+    piece = next((p for p in reversed(slot.pieces) if p.offset <= at < p.offset + p.size), None)
     if piece is None:
-        return f"{slot.where}+{at:#x}"
+        return None
     obj = piece.view.object
-    return f"{obj.name}: {obj.sections[piece.section].name}+{piece.start + at - piece.offset:#x}"
+    return Place(obj, obj.sections[piece.section], piece.start + at - piece.offset)

@@ -88,6 +88,11 @@ def _put_movt(data: bytearray, at: int, value: int) -> None:
     thumb.put_mov16(data, at, value >> 16 & 0xFFFF)
 
 
+def get_pc8(data: bytes | bytearray, at: int) -> int:
+    """The addend in an R_ARM_THM_PC8 field, which cannot hold the usual -4 as it is (AAELF32, 5.6.1.4)."""
+    return (thumb.get_ldr8(data, at) + 4 & 0x3FF) - 4
+
+
 def _put_group(shift: int) -> Callable[[bytearray, int, int], None]:
     def put(data: bytearray, at: int, value: int) -> None:
         thumb.put_imm8(data, at, value >> shift & 0xFF)
@@ -113,6 +118,8 @@ class Kind:
     """Branches: least and greatest offset that the field holds."""
     part: str = ""
     """``low`` or ``high`` when the field holds half an address; ``byte`` when a quarter."""
+    addend: Callable[[bytes | bytearray, int], int] | None = None
+    """Reads the addend of a REL relocation, where that is not what the field means to the core."""
 
     @property
     def branch(self) -> bool:
@@ -131,7 +138,7 @@ def _kinds() -> dict[int, Kind]:
         Kind(5, "R_ARM_ABS16", 2, 0, ABSOLUTE, get_half, put_half),
         Kind(8, "R_ARM_ABS8", 1, 0, ABSOLUTE, get_byte, put_byte),
         Kind(THM_CALL, "R_ARM_THM_CALL", *b24),
-        Kind(11, "R_ARM_THM_PC8", 2, thumb.LDR8_MASK, WORD_RELATIVE, thumb.get_ldr8, thumb.put_ldr8),
+        Kind(11, "R_ARM_THM_PC8", 2, thumb.LDR8_MASK, WORD_RELATIVE, thumb.get_ldr8, thumb.put_ldr8, addend=get_pc8),
         Kind(THM_JUMP24, "R_ARM_THM_JUMP24", *b24),
         Kind(TARGET1, "R_ARM_TARGET1", *word),  # as R_ARM_ABS32 on bare metal
         Kind(41, "R_ARM_TARGET2", *relative),  # as R_ARM_REL32, GNU ld's default for this target
@@ -169,8 +176,8 @@ IGNORED = {NONE, V4BX}
 THREAD = {TLS_LDO32, TLS_IE32, TLS_LE32}
 """Kinds for thread-local variables, and only for these."""
 
-NO_THUMB_BIT = {55, 56} | THREAD
-"""Kinds without interworking bit."""
+NO_THUMB_BIT = {11, 54, 55, 56} | THREAD
+"""Kinds without interworking bit: what they lead to is loaded, or the kind says so."""
 
 NAMES = {
     NONE: "R_ARM_NONE", V4BX: "R_ARM_V4BX",

@@ -7,7 +7,7 @@ things are, and when that is known, differs.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotflash.elf import attributes
 from hotflash.errors import LinkError
@@ -79,7 +79,7 @@ def read(
         if at + kind.width > size:
             name = obj.symbols[symbol].name or "?"
             raise LinkError(f"{where}: {kind.name} against {name} reaches behind the end of its section")
-        addend = kind.get(data, at) if explicit is None else explicit
+        addend = (kind.addend or kind.get)(data, at) if explicit is None else explicit
         field = int.from_bytes(data[at : at + kind.width], "little") & kind.mask
         data[at : at + kind.width] = field.to_bytes(kind.width, "little")
         entry = entries[symbol] or resolve(symbol, addend, 4 if kind.branch else 0, section.name, offset)
@@ -166,8 +166,30 @@ def address_of(target: Target) -> int:
     return address
 
 
-def apply(data: bytearray, refs: Sequence[Ref], address: int, where: Callable[[int], str], *, wide: bool) -> None:
-    """Writes references into ``data``, which starts at ``address``; ``where`` names an offset in messages."""
+class Place(NamedTuple):
+    """A place of an object, for messages."""
+
+    object: ObjectFile
+    section: Section
+    offset: int
+
+    def message(self, number: int, fallback: str) -> str:
+        """``file: section+offset: kind against symbol``."""
+        obj, offset = self.object, self.offset
+        known = (
+            obj.symbols[s].name for o, k, s, _ in obj.relocations(self.section.index) if (o, k) == (offset, number)
+        )
+        symbol = next(known, "") or fallback
+        return f"{obj.name}: {self.section.name}+{offset:#x}: {reloc.name_of(number)} against {symbol}"
+
+
+def apply(
+    data: bytearray, refs: Sequence[Ref], address: int, place: Callable[[int], Place | None], *, wide: bool
+) -> None:
+    """Writes references into ``data``, which starts at ``address``.
+
+    ``place`` says for an offset which place of an object it is, None for what the linker made.
+    """
     put_word, put_b24 = _U.pack_into, thumb.put_b24
     addresses: dict[Target, int] = {}
     for at, number, target, addend in refs:
@@ -194,7 +216,9 @@ def apply(data: bytearray, refs: Sequence[Ref], address: int, where: Callable[[i
                     value -= target.head
                 kind.put(data, at, value & ~1 if kind.branch else value)
         except OverflowError as error:
+            found = place(at)
+            what = found.message(number, target.name) if found else f"{reloc.name_of(number)} against {target.name}"
             raise LinkError(
-                f"{where(at)}: {reloc.name_of(number)} against {target.name} cannot reach: {error}",
+                f"{what} cannot reach: {error}",
                 hint="make the function smaller, or compile it with -mlong-calls",
             ) from None
