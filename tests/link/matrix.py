@@ -35,7 +35,7 @@ _CLANG = {"-mslow-flash-data": "-mno-movt", "-mpure-code": "-mexecute-only"}
 """clang's option where it has another or none: its nearest code model."""
 
 EMITTED = {
-    "R_ARM_NONE", "R_ARM_ABS32", "R_ARM_REL32", "R_ARM_PREL31", "R_ARM_TARGET1", "R_ARM_TARGET2", "R_ARM_THM_CALL",
+    "R_ARM_NONE", "R_ARM_ABS32", "R_ARM_PREL31", "R_ARM_TARGET1", "R_ARM_TARGET2", "R_ARM_THM_CALL",
     "R_ARM_THM_JUMP24", "R_ARM_THM_MOVW_ABS_NC", "R_ARM_THM_MOVT_ABS", "R_ARM_THM_ALU_ABS_G0_NC",
     "R_ARM_THM_ALU_ABS_G1_NC", "R_ARM_THM_ALU_ABS_G2_NC", "R_ARM_THM_ALU_ABS_G3", "R_ARM_TLS_IE32", "R_ARM_TLS_LE32",
 }  # fmt: skip
