@@ -42,8 +42,8 @@ SIGNATURES = {
     "d ddp": "remquo",
     "v dpp": "sincos",
     "f f": "sinf cosf tanf asinf acosf atanf sinhf coshf tanhf asinhf acoshf atanhf expf exp2f expm1f logf log2f "
-           "log10f log1pf sqrtf cbrtf fabsf floorf ceilf truncf roundf rintf nearbyintf erff erfcf tgammaf lgammaf j0f j1f "
-           "y0f y1f",
+           "log10f log1pf sqrtf cbrtf fabsf floorf ceilf truncf roundf rintf nearbyintf erff erfcf tgammaf lgammaf "
+           "j0f j1f y0f y1f",
     "i f": "lroundf lrintf ilogbf __aeabi_f2iz __aeabi_f2uiz",
     "l f": "__aeabi_f2lz __aeabi_f2ulz __aeabi_f2d",
     "f ff": "powf atan2f fmodf hypotf fmaxf fminf fdimf remainderf copysignf nextafterf __aeabi_fadd __aeabi_fsub "
