@@ -17,9 +17,9 @@ from pathlib import Path
 from hotflash.elf import format as elf
 from hotflash.elf.object import ObjectFile
 from hotflash.elf.threads import head_size
-from hotflash.link import offline, reloc, thumb
-from hotflash.link.offline import Known, OfflineLink, Part
+from hotflash.link import reloc, thumb
 from hotflash.link.relocate import is_wide
+from tests.link.whole import Known, Part, WholeLink, link
 
 FAR = "far"
 NEAR = "near"
@@ -204,8 +204,8 @@ class Comparison:
 
     # ------------------------------------------------------------------------------------ links
 
-    def ours(self) -> OfflineLink:
-        return offline.link([self.object], self._resolve_or_weak, self._place, wide=self.wide)
+    def ours(self) -> WholeLink:
+        return link([self.object], self._resolve_or_weak, self._place, wide=self.wide)
 
     def _resolve_or_weak(self, name: str) -> Known | None:
         if name not in self._weak:

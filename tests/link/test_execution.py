@@ -14,10 +14,9 @@ import pytest
 from hotflash.elf import format as elf
 from hotflash.elf.archive import Archive
 from hotflash.elf.object import ObjectFile
-from hotflash.link import offline
-from hotflash.link.offline import Known, in_sequence
 from tests.link.archives import MULTILIBS, archive
 from tests.link.core import FLASH, HEAP, MODELS, RAM, Core, Result
+from tests.link.whole import Known, in_sequence, link
 
 SEED = os.environ.get("HOTFLASH_TEST_SEED") or str(random.randrange(1 << 32))
 """Drawn anew for every run; a failure names it."""
@@ -200,7 +199,7 @@ def test_functions_in_the_heap_return_what_the_firmwares_return(program: Program
         where = f"{name} of {program.multilib}, HOTFLASH_TEST_SEED={SEED}"
         objects = program.closure(name, draw, draw.choice((0.0, 0.5, 1.0)))
         base = HEAP + draw.randrange(0, 0x10000, 8)
-        linked = offline.link(objects, program.known.get, in_sequence(base), wide=wide)
+        linked = link(objects, program.known.get, in_sequence(base), wide=wide)
         symbol = next(s for s in objects[0].symbols if s.name == name and s.section != elf.SHN_UNDEF)
         moved = linked.value(objects[0], symbol)
         own = program.known[name]
@@ -235,7 +234,7 @@ def test_a_wrong_address_would_be_seen(program: Program) -> None:
     known = dict(program.known)
     known["cos"] = known["__kernel_cos"] = known["sin"]
     known["__kernel_sin"], known["__kernel_cos"] = program.known["__kernel_cos"], program.known["__kernel_sin"]
-    linked = offline.link(objects, known.get, in_sequence(HEAP), wide=program.multilib != "v6-m")
+    linked = link(objects, known.get, in_sequence(HEAP), wide=program.multilib != "v6-m")
     core = program.core()
     for part in linked.parts:
         core.write(part.address or 0, part.data)

@@ -8,13 +8,14 @@ were dropped, and debuggers pass over it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotflash.elf import format as elf
 from hotflash.elf.writer import OutSection, OutSymbol, executable
 from hotflash.link import reloc, thumb
 from hotflash.link.model import Target
-from hotflash.link.relocate import apply, place_of, read
+from hotflash.link.relocate import Place, apply, place_of, read
 from hotflash.wire.messages import SlotKind
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class Debug:
             return self._entry(view, obj.symbols[index], addend, name)
 
         refs = read(obj, section, 0, content, relocations, [None] * len(obj.symbols), resolve)
-        apply(content, refs, start, lambda at: f"{obj.name}: {section.name}+{at:#x}", wide=True)
+        apply(content, refs, start, partial(Place, obj, section), wide=True)
         self._out[section.name][start : start + len(content)] = content
 
     def _entry(self, view: View, symbol: Symbol, addend: int, section: str) -> Entry:

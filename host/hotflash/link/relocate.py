@@ -1,7 +1,7 @@
 """A section's references: reading them from an object, extending their reach, writing them for final addresses.
 
-Pushes and offline links go through the same three steps, :func:`read`, :func:`extend` and :func:`apply`; only where
-things are, and when that is known, differs.
+Whatever is linked goes through these three steps, :func:`read`, :func:`extend` and :func:`apply`; only where things
+are, and when that is known, differs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Linking whole objects at given addresses, without a device."""
+"""Whole objects at given addresses (tests/link/whole.py): what the comparisons with GNU ld stand on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from hotflash.errors import ElfError, LinkError
 from hotflash.link import thumb
-from hotflash.link.offline import Known, in_sequence, link
 from tests.link.toolchain import HOT, Workshop
+from tests.link.whole import Known, in_sequence, link
 
 CODE = """
 extern int other(int); extern int far_away(int); extern int outside; int common; static int zero[3] = {0};

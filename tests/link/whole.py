@@ -1,4 +1,4 @@
-"""Linking objects completely at given addresses, with no device and nothing live.
+"""Linking objects completely at given addresses: the linker's steps without a device, to compare and to run the result.
 
 Every chosen section of every object is placed as a whole, and every symbol that the objects lack comes from the
 caller's table. Reading, veneers and writing are those of a push (:mod:`hotflash.link.relocate`).
@@ -75,7 +75,7 @@ def in_sequence(address: int) -> Callable[[Sequence[Part]], list[int]]:
     return place
 
 
-class OfflineLink:
+class WholeLink:
     """The result: ``parts`` with their addresses and bytes, and where each symbol is."""
 
     def __init__(
@@ -274,7 +274,7 @@ def link(
     *,
     wide: bool,
     chosen: Callable[[ObjectFile, Section], bool] = allocated,
-) -> OfflineLink:
+) -> WholeLink:
     """Links ``objects`` at the addresses that ``place`` gives their parts.
 
     ``resolve`` knows the symbols that the objects do not define. ``place`` is asked again, with the new sizes, when
@@ -285,7 +285,7 @@ def link(
 
     Raises LinkError for undefined or doubly defined symbols, unknown relocations and fields that do not reach.
     """
-    linked = OfflineLink(objects, resolve, chosen)
+    linked = WholeLink(objects, resolve, chosen)
     linked.read()
     linked.place(place, wide=wide)
     linked.write(wide=wide)
