@@ -8,26 +8,27 @@
 /* Whether the requests make sense, without any effect; slots that they name must exist. */
 static uint8_t check_requests(struct hf_reader r, uint32_t count)
 {
-    for (uint32_t i = 0; i < count && !r.bad; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct hf_slot_request_record q;
-        uint32_t kind;
+        bool whole = hf_get_slot_request_record(&r, &q);
+        uint32_t kind = q.kind & ~HF_REQUEST_ZERO;
 
-        (void)hf_get_slot_request_record(&r, &q);
-        kind = q.kind & ~HF_REQUEST_ZERO;
-        if (r.bad || kind < HF_SLOT_CODE || kind > HF_SLOT_VAR || q.align > 5 || q.length == 0 ||
+        if (!whole || kind < HF_SLOT_CODE || kind > HF_SLOT_VAR || q.align > 5 || q.length == 0 ||
             (q.kind != kind && kind != HF_SLOT_VAR)) {
             return HF_E_FORMAT;
         }
-        for (uint32_t k = 0; k < q.deps_count && !r.bad; k++) {
+        for (uint32_t k = 0; k < q.deps_count; k++) {
             struct hf_dep_record d;
 
-            (void)hf_get_dep_record(&r, &d);
+            if (!hf_get_dep_record(&r, &d)) {
+                return HF_E_FORMAT;
+            }
             if ((d.ref & 1u) == 0 ? d.ref / 2u >= count : hf_heap_slot(d.ref / 2u) == 0) {
                 return HF_E_RANGE;
             }
         }
     }
-    return r.bad || hf_reader_left(&r) != 0 ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_OK;
+    return hf_reader_left(&r) != 0 ? (uint8_t)HF_E_FORMAT : (uint8_t)HF_OK;
 }
 
 static uint32_t allocate(const struct hf_slot_request_record *q, struct hf_shortage_record *shortage)
@@ -148,7 +149,7 @@ HF_HANDLER(hf_do_begin)
     struct hf_shortage_record shortage = {0};
     uint32_t bytes, stall;
     uint8_t status;
-    bool done = false;
+    bool done;
 
     if (!hf_get_begin_request(r, &q)) {
         return HF_E_FORMAT;
@@ -170,32 +171,29 @@ HF_HANDLER(hf_do_begin)
     }
     hf_reap();
     /* What the request names may be gone after each attempt to make room, so it is checked anew. */
-    for (uint32_t attempt = 0; attempt < 3 && !done; attempt++) {
-        if (attempt == 1) {
-            if ((q.flags & HF_BEGIN_GIVE_UP_UNDO) == 0) {
-                continue;
-            }
-            hf_undo_drop();
-            hf_reap();
-        }
-        if (attempt == 2) {
-            if ((q.flags & HF_BEGIN_COLLECT) == 0) {
-                continue;
-            }
-            (void)hf_collect(&bytes, &stall);
-        }
+    for (;;) {
         status = check_requests(*r, q.slots_count);
         if (status != HF_OK) {
             return status;
         }
         done = allocate_all(*r, &q, &shortage);
-    }
-    if (hf_state.lost != 0) {
-        return HF_E_LOST;
-    }
-    if (!done) {
-        hf_put_shortage_record(w, &shortage);
-        return HF_E_NOMEM;
+        if (hf_state.lost != 0) {
+            return HF_E_LOST;
+        }
+        if (done) {
+            break;
+        }
+        if ((q.flags & HF_BEGIN_GIVE_UP_UNDO) != 0) {
+            q.flags &= ~HF_BEGIN_GIVE_UP_UNDO;
+            hf_undo_drop();
+            hf_reap();
+        } else if ((q.flags & HF_BEGIN_COLLECT) != 0) {
+            q.flags &= ~HF_BEGIN_COLLECT;
+            (void)hf_collect(&bytes, &stall);
+        } else {
+            hf_put_shortage_record(w, &shortage);
+            return HF_E_NOMEM;
+        }
     }
     fill_deps(*r);
     hf_state.txn_pairs = q.pairs;
