@@ -16,7 +16,6 @@ EDIT_VALUE = (
     "return x + 1;\n}\n\n__attribute__((noinline)) int same_unit",
     "return x + 100;\n}\n\n__attribute__((noinline)) int same_unit",
 )
-STATE = ("seen", "counter", "work.c:file_counter", "state_step.calls")
 
 
 @pytest.fixture
@@ -25,10 +24,6 @@ def dut(board_dut: Any) -> Any:
     board_dut.reset()
     turns(board_dut)
     return board_dut
-
-
-def addresses(dut: Any) -> dict[str, int]:
-    return {name: dut.session.read(name).address for name in STATE}
 
 
 def test_every_route_reaches_the_new_version(dut: Any, project: Project) -> None:
@@ -76,21 +71,31 @@ def test_recursion_goes_through_the_hook(dut: Any, project: Project) -> None:
     assert after["local_recursion"] == 510
 
 
-def test_state_keeps_value_and_address(dut: Any, project: Project) -> None:
-    places = addresses(dut)
-    before = turns(dut)
+def test_state_keeps_its_values(dut: Any, project: Project) -> None:
+    """The sums fit only when the new version goes on counting where the old one stopped, in all three variables."""
+    before = turns(dut, 20)
+    heap = dut.read("on_heap")
     project.edit("work.c", ("    counter++;\n    file_counter++;", "    counter += 3;\n    file_counter += 2;"))
     dut.push(project.compile("work.c"))
 
     after = turns(dut)
 
-    assert addresses(dut) == places
-    calls = dut.read("state_step.calls")
-    grown = dut.read("counter") - 1000
-    assert calls - 3000 > before["turns"], "the function static began again"
-    assert grown > calls - 3000, "the new version counts elsewhere, or not by three"
-    assert after["heap"] > before["heap"], "the heap's contents are gone"
-    assert dut.read("work.c:file_counter") - 2000 > calls - 3000
+    # Each turn adds 3 - 2 + 1 now, and 1 to what malloc gave. Both together were 2000 apart.
+    assert before["state"] - before["heap"] in (2000, 2001)
+    new_turns = after["state"] - after["heap"] - 2000
+    assert 0 < new_turns <= after["turns"] - before["turns"] + 1
+    assert after["heap"] >= after["turns"]
+    assert dut.read("on_heap") == heap
+
+
+@pytest.mark.parametrize("name", ["counter", "file_counter", "calls"])
+def test_state_keeps_its_address(dut: Any, project: Project, name: str) -> None:
+    """The new version says itself where its variable is."""
+    place = {"file_counter": "work.c:file_counter", "calls": "state_step.calls"}.get(name, name)
+    project.edit("work.c", ("return counter - file_counter + calls;", f"return (int)&{name};"))
+    dut.push(project.compile("work.c"))
+    assert turns(dut)["state"] == dut.session.read(place).address
+    assert dut.read(place) > dut.read("seen.turns"), "it began again"
 
 
 def test_pushing_again_says_nothing_changed(dut: Any, project: Project) -> None:
@@ -208,17 +213,31 @@ def test_safe_commit_names_who_is_in_the_way(dut: Any, project: Project) -> None
 
 def test_reset_loses_edits_and_resync_brings_them_back(dut: Any, project: Project) -> None:
     project.edit("work.c", EDIT_VALUE)
-    dut.push(project.compile("work.c"))
-    dut.reset()
+    project.edit("pair.c", ("return 1;", "return 50;"), ("return -1;", "return -50;"))
+    work, pair = project.compile("work.c"), project.compile("pair.c")
+    dut.push(work, pair)
+    dut.hardware_reset()
     assert turns(dut)["direct"] == 2
-    status = dut.run("status")
-    assert status.returncode == 0
-    assert "value" in status.stdout + status.stderr
-    assert "resync" in status.stdout + status.stderr
-    monitor = dut.run("monitor", "--timeout", "0.2")
-    assert "resync" in monitor.stderr
+
+    said = {
+        "status": dut.run("status").stdout,
+        "monitor": dut.run("monitor", "--timeout", "0.1").stderr,
+        "status --json": str([edit["function"] for edit in json.loads(dut.run("status", "--json").stdout)["lost"]]),
+    }
+    for command, text in said.items():
+        for function in ("value", "pair_left", "pair_right"):
+            assert function in text, f"{command}: {text}"
+    assert "resync" in said["status"]
+    assert "resync" in said["monitor"]
+
+    # A push makes its own functions live and names those that still are not.
+    pushed = dut.run("push", str(work))
+    assert pushed.returncode == 0
+    assert "not live any more" in pushed.stderr
+    assert "pair_left, pair_right" in pushed.stderr
 
     assert dut.run("resync").returncode == 0
 
     assert turns(dut)["direct"] == 101
+    assert {edit.function for edit in dut.status().edits} == {"value", "pair_left", "pair_right"}
     assert "resync" not in dut.run("status").stdout

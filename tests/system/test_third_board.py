@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from hotflash import sdk
 
+CORE = 20
+"""Tests that are marked to run on every board, at least."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -44,7 +47,9 @@ def test_a_board_of_ones_own_passes_the_suite(tmp_path: Path) -> None:
             "-p",
             "no:xdist",
             f"--hotflash-board={folder}",
-            "tests/system/test_push.py",
+            "-m",
+            "every_board",
+            "tests/system",
         ],
         cwd=ROOT,
         capture_output=True,
@@ -54,3 +59,6 @@ def test_a_board_of_ones_own_passes_the_suite(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed, done.stdout
+    assert int(passed[1]) >= CORE, "the core set is smaller than it was"
