@@ -37,7 +37,7 @@ def flash_through(dut: Any, elf: Path, *, cut: int | None = None) -> int:
     host, port = dut.url.removeprefix("socket://").split(":")
     with Proxy((host, int(port))) as proxy:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hotflash", "--port", proxy.url, "flash", str(elf)],
+            [sys.executable, "-m", "hotflash", "--port", proxy.url, "flash", "--board", str(dut.board.path), str(elf)],
             cwd=dut.folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -331,13 +331,16 @@ class Session:
     def find_board(self) -> Board:
         """The board at hand: what the device calls itself, looked up in the settings' folders.
 
+        An emulated board of this project may be in any folder: its simulator noted which.
         Raises :class:`~hotflash.errors.RefusedError` when the settings name another one.
         """
         from hotflash.board import Board
 
         name = self.hello.board
         if self.settings.board is None:
-            return Board.find(name, self.settings.board_path)
+            sim = self.store.sim()
+            known = sim.board if sim is not None and sim.port == self.port else name
+            return Board.find(known, self.settings.board_path)
         board = Board.find(self.settings.board, self.settings.board_path)
         if board.name != name:
             raise RefusedError(
