@@ -60,11 +60,13 @@ __attribute__((noinline)) int state_step(void)
     return counter - file_counter + calls;
 }
 
-/* Runs for 100 interrupts: several commits find it running. */
+volatile uint32_t hold;
+
+/* Runs as long as it is held, so that commits find it running. */
 __attribute__((noinline)) int slow(int x)
 {
-    for (volatile int i = 0; i < 100; i++) {
+    do {
         __asm__ volatile("wfi");
-    }
+    } while (hold != 0);
     return x;
 }
