@@ -6,9 +6,6 @@ of the C libraries that it has, the linker chooses the one that the firmware hol
 
 from __future__ import annotations
 
-import shlex
-import shutil
-import subprocess
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +50,9 @@ def multilib_flags(attributes: Mapping[int, int | str]) -> tuple[str, ...]:
 @lru_cache(maxsize=64)
 def _folders(compiler: str, flags: tuple[str, ...]) -> tuple[Path, ...]:
     """Where the compiler's linker would look for archives; empty when it does not know the options."""
+    import shlex
+    import subprocess
+
     command = [compiler, *flags, "-###", "-x", "c", "/dev/null"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
@@ -92,6 +92,8 @@ class Archives:
 
         UsageError when the compiler is not there, does not answer, or has no such C library as the settings say.
         """
+        import shutil
+
         if shutil.which(self.compiler) is None:
             raise UsageError(
                 f"{self.compiler} is not installed, so its libgcc.a, libc.a and libm.a cannot be searched",

@@ -69,7 +69,7 @@ def link(
     if live:
         if objects or address is not None or data_at is not None or changed:
             raise click.UsageError("--live writes what the board runs: no objects and addresses go with it.")
-        report = offline.export_live(app.session(), Path(target))
+        report = app.session().export_live(Path(target))
     else:
         if not objects:
             raise click.UsageError("Missing argument 'OBJECT...'.")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hotflash.device import Device
     from hotflash.elf.firmware import Firmware
     from hotflash.journal import UnitEdits
-    from hotflash.session.results import PushReport, ReadReport, RollbackReport, WriteReport
+    from hotflash.session.results import LinkReport, PushReport, ReadReport, RollbackReport, WriteReport
     from hotflash.toolchain import Archives
     from hotflash.types import TypedVariable
     from hotflash.wire.events import Event
@@ -301,6 +301,12 @@ class Session:
         from hotflash.session import push
 
         return push.rollback(self, base=base)
+
+    def export_live(self, output: Path) -> LinkReport:
+        """Writes what runs on top of the base image as an ELF for debuggers."""
+        from hotflash.session import offline
+
+        return offline.export_live(self, output)
 
     def read(
         self,
