@@ -13,13 +13,17 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 VERSION = 1
 """Version of the file's layout."""
 
 Key = tuple[int, int]
 """(ident, hash): what a slot of the device is known by."""
+
+
+Label = tuple[str, str]
+"""What a slot is called, and the unit or the archive's member that it is from."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Journal:
     """What was live and went with a reset, until it is sent again, replaced or given up."""
     pending: list[UnitEdits] = field(default_factory=list)
     """What a commit that is under way will make live: this process may die right after it."""
+    labels: dict[str, Label] = field(default_factory=dict)
+    """Names of slots, by :func:`~hotflash.live.slot_key`: helpers, clones and constants have no symbol that says it."""
     boot_count: int | None = None
     """The device's count of resets when `live` was true; None: never seen."""
     generation: int = 0
@@ -137,6 +143,10 @@ class Journal:
         """Notes what a commit is about to make live. Save the journal before the commit."""
         self.pending = self._after(pushed, self.generation + 1)
 
+    def label(self, new: Mapping[str, Label], in_use: Collection[str]) -> None:
+        """Takes in names of slots that are to come, and forgets those of slots that are gone."""
+        self.labels = {key: label for key, label in self.labels.items() if key in in_use} | dict(new)
+
     def commit(self, pushed: Sequence[Pushed], generation: int) -> None:
         """Notes that the commit went through."""
         after = self._after(pushed, generation)
@@ -178,6 +188,10 @@ class Journal:
                 **{name: [_unit(entry) for entry in value[name]] for name in ("live", "previous", "lost", "pending")},
                 boot_count=None if value["boot_count"] is None else _number(value["boot_count"]),
                 generation=_number(value["generation"]),
+                labels={
+                    _string(key): (_string(name), _string(unit))
+                    for key, (name, unit) in value.get("labels", {}).items()
+                },
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error

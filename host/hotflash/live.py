@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from hotflash.wire.messages import HelloReply, Slot
 
 
+def slot_key(ident: int, content: int) -> str:
+    """What a slot is known by beyond its place: its identity, or its content where it has none."""
+    return f"{ident:08x}" if ident else f"{content:016x}"
+
+
 @dataclass(frozen=True)
 class LiveState:
     """A device's code state: asked of the device, never assumed."""

@@ -33,7 +33,11 @@ def test_a_division_runs_is_shared_and_is_collected(dut: Any, project: Project) 
     assert ": value needs it and the firmware lacks it" in done.stderr
     assert turns(dut)["direct"] == 7
     assert turns(dut)["same_unit"] == 70
-    assert len([slot for slot in dut.session.slots().slots if slot.kind == "code"]) == 1 + 3
+    code = [slot for slot in dut.session.slots().slots if slot.kind == "code"]
+    assert len(code) == 1 + 3
+    named = {slot.function: slot.unit for slot in code}
+    assert named["__udivmoddi4"] == "libgcc.a(_udivmoddi4.o)"
+    assert "__udivmoddi4 (libgcc.a(_udivmoddi4.o))" in dut.run("slots", check=True).stdout
 
     again = json.loads(dut.run("push", str(project.compile("work.c")), "--json", check=True).stdout)
     assert again["state"] == "unchanged"

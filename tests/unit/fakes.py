@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from hotflash.device import PushResult
@@ -244,6 +244,7 @@ class FakePlan:
 
     notes: tuple[str, ...] = ()
     helpers: tuple[object, ...] = ()
+    labels: Mapping[str, tuple[str, str]] = MappingProxyType({})
 
     def __init__(self, objects: Sequence[ObjectFile], firmware: FakeFirmware, live: LiveState) -> None:
         hooks = {site.name: site.hook for site in firmware.sites}

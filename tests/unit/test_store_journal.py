@@ -129,3 +129,21 @@ def test_unknown_slots_of_the_device_are_nobodys_edits() -> None:
     assert journal.find((99, 99)) is None
     assert isinstance(journal.live, list)
     assert UnitEdits("u", obj(1), "s", 1, (F1,)).without({1}).edits == ()
+
+
+def test_labels_are_kept_while_their_slots_are_there() -> None:
+    journal = committed(F1)
+    journal.label({"01": ("__aeabi_ldivmod", "libgcc.a(_aeabi_ldivmod.o)")}, ())
+    journal.label({"02": ("table", "a.c")}, {"01"})
+    again = Journal.parse(journal.dump())
+    assert again.labels == {"01": ("__aeabi_ldivmod", "libgcc.a(_aeabi_ldivmod.o)"), "02": ("table", "a.c")}
+    again.label({}, {"02"})
+    assert set(again.labels) == {"02"}
+
+
+def test_a_journal_without_labels_is_read() -> None:
+    import json
+
+    old = json.loads(committed(F1).dump())
+    del old["labels"]
+    assert live(Journal.parse(json.dumps(old).encode())) == {obj(1): {F1.key}}

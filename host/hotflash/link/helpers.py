@@ -65,6 +65,11 @@ class LibraryView(View):
                 first = min(named, key=lambda s: (s.bind == elf.STB_LOCAL, s.value, s.name), default=None)
                 self.piece(section.index, 0, section.size, first.name if first else section.name)
 
+    @property
+    def origin(self) -> str:
+        """Where its code is from, for people: archive and member."""
+        return self.object.name
+
     def _defined(self, symbol: Symbol, addend: int, bias: int, where: str) -> tuple[Entry, bool]:
         theirs = self.linker.firmware.globals.get(symbol.name) if symbol.bind != elf.STB_LOCAL else None
         if theirs is not None and not self.object.sections[symbol.section].writable:

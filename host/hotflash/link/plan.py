@@ -17,6 +17,7 @@ from hotflash.link import thumb
 from hotflash.link.identity import function_name
 from hotflash.link.relocate import Place, apply
 from hotflash.link.select import Linker
+from hotflash.live import slot_key
 from hotflash.wire.messages import Dep, Pair, Range, SlotKind, SlotRequest, Word
 
 if TYPE_CHECKING:
@@ -78,6 +79,16 @@ class Plan:
     def slots(self) -> Sequence[SlotPlan]:
         """What goes, in the order of the requests."""
         return self._slots
+
+    @property
+    def labels(self) -> dict[str, tuple[str, str]]:
+        """What the slots are called, and the unit or archive's member each is from, for the journal."""
+        found = {}
+        for slot in self._slots:
+            view = slot.pieces[0].view if slot.pieces else slot.function.piece.view if slot.function else None
+            unit = view.origin if view is not None else ""
+            found[slot_key(slot.ident, slot.hash)] = slot.where, unit
+        return found
 
     @property
     def wide(self) -> bool:

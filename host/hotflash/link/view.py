@@ -55,6 +55,11 @@ class View:
 
     # -------------------------------------------------------------------------------- functions
 
+    @property
+    def origin(self) -> str:
+        """Where its code is from, for people: the source file."""
+        return self.object.unit
+
     def find_functions(self) -> None:
         """Cuts the code sections into functions and finds each in the firmware or among the live stubs."""
         for index, symbols in self._by_section.items():

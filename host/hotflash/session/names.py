@@ -6,6 +6,7 @@ import zlib
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from hotflash.live import slot_key
 from hotflash.wire.messages import SlotFlag, SlotKind
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ class Names:
             site = self.firmware.site_of_hook(slot.hook - 1)
             if site is not None:
                 return Named(site.name, site.unit)
+        label = self.journal.labels.get(slot_key(slot.ident, slot.hash)) if self.journal is not None else None
+        if label is not None:
+            return Named(*label)
         if not slot.ident:
             return Named("", "")
         named = self._by_ident.get(slot.ident)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hotflash.elf.object import ObjectFile
 from hotflash.errors import FitError, FramesError, HotflashError, StaleError, UsageError
 from hotflash.journal import Edit, Journal, Pushed, UnitEdits
+from hotflash.live import slot_key
 from hotflash.session.core import edits_of, heap_listing
 from hotflash.session.names import Names, defined_functions, global_ident, local_ident
 from hotflash.session.results import FunctionChange, PushReport, RollbackReport, Stages
@@ -171,6 +172,7 @@ def _attempt(
             journal.settle(pushed)
         else:
             journal.prepare(pushed)
+            journal.label(plan.labels, {slot_key(slot.ident, slot.hash) for slot in live.slots})
         store.save_journal(build_id, journal)
     if plan.empty:
         return replace(report, lost=edits_of(journal.lost))
