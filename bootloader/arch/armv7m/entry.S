@@ -328,6 +328,11 @@ hf_trap:
     udf #2
     end hf_leave
 
+    .ltorg
+
+/* What follows need not be in the room before the services, which would soon be full. */
+    .section .text.hf_access, "ax"
+
 /* uint32_t hf_probe_N(uint32_t to, uint32_t from, uint32_t count): copies units of N bytes, 1 when all
  * went well. No stack and no IT blocks: the fault handler only has to change the PC. The barrier
  * keeps an imprecise bus error of a buffered store inside. */
