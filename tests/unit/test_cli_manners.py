@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -277,6 +278,27 @@ def test_table_and_bar() -> None:
 def test_no_progress_without_a_terminal() -> None:
     with output.progress("x") as update:
         assert update is None
+
+
+def test_progress_shows_when_it_takes_long_and_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    now = 100.0
+    monkeypatch.setattr("hotflash.cli.output.time.monotonic", lambda: now)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with output.progress("push") as update:
+        assert update is not None
+        update(1, 4)
+        assert terminal.getvalue() == ""
+        now += output.PROGRESS_AFTER
+        update(2, 4)
+        assert terminal.getvalue() == f"\rpush  [{'#' * 12}{'-' * 12}]  50 %"
+        update(4, 4)
+    last = terminal.getvalue().rsplit("\r", 2)
+    assert last[-1] == ""
+    assert last[-2] == " " * len(f"push  {output.bar(4, 4)} 100 %")
 
 
 # ---- the package itself

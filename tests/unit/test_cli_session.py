@@ -141,7 +141,7 @@ def test_reset_and_resync(
     run(capsys, "push", objects["f2"])
     run(capsys, "push", objects["f2g2"])
     board.reset()
-    sentence = "2 edits are not live any more (board was reset): f, g. 'hotflash resync' sends them again"
+    sentence = "2 edits are not live any more (board was reset): f, g. `hotflash resync` sends them again"
     assert sentence in run(capsys, "status")[0]
     assert sentence in run(capsys, "monitor", "--timeout", "0")[1]
     out, err = run(capsys, "resync")
@@ -159,7 +159,7 @@ def test_push_after_a_reset_says_what_is_still_not_live(
     board.reset()
     other = fakes.compile_object(tmp_path, "b", {"h": "return x - 1;"})
     err = run(capsys, "push", other)[1]
-    assert "1 edit is not live any more (board was reset): f. 'hotflash resync' sends it again" in err
+    assert "1 edit is not live any more (board was reset): f. `hotflash resync` sends it again" in err
     run(capsys, "push", objects["base"])
     assert "not live" not in run(capsys, "status")[0], "the object said that f is to be as in the base image"
 

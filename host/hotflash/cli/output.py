@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from hotflash.session.results import LostEdit
 
+PROGRESS_AFTER = 0.2
+"""Seconds of work that need no progress bar."""
 JSON_VERSION = 1
 """Version of what ``--json`` prints; grows when a field changes its meaning or goes."""
 
@@ -65,7 +68,7 @@ def lost_edits(lost: Sequence[LostEdit]) -> str:
     one = len(lost) == 1
     return (
         f"{len(lost)} {'edit is' if one else 'edits are'} not live any more (board was reset): {names}. "
-        f"'hotflash resync' sends {'it' if one else 'them'} again"
+        f"`hotflash resync` sends {'it' if one else 'them'} again"
     )
 
 
@@ -105,20 +108,28 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[
 
 @contextlib.contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar for work that calls back with (done, total); None when stderr is no terminal."""
+    """A progress bar for work that calls back with (done, total); None when stderr is no terminal.
+
+    It shows when the work takes more than ``PROGRESS_AFTER`` seconds, and leaves nothing behind.
+    """
     if not sys.stderr.isatty():
         yield None
         return
-    bars: list[Any] = []
+    started = time.monotonic()
+    width = 0
 
     def update(done: int, total: int) -> None:
-        if not bars:
-            shown = click.progressbar(length=max(total, 1), label=label, file=sys.stderr, color=wants_color())
-            bars.append(shown.__enter__())
-        bars[0].update(max(0, min(done, total) - bars[0].pos))
+        nonlocal width
+        if time.monotonic() - started < PROGRESS_AFTER:
+            return
+        text = f"{label}  {bar(done, total)} {100 * min(done, total) // max(total, 1):3} %"
+        sys.stderr.write(f"\r{text}")
+        sys.stderr.flush()
+        width = len(text)
 
     try:
         yield update
     finally:
-        for shown in bars:
-            shown.__exit__(None, None, None)
+        if width:
+            sys.stderr.write(f"\r{'':{width}}\r")
+            sys.stderr.flush()
