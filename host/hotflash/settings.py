@@ -183,7 +183,7 @@ def _load_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(file)
     except OSError as error:
         raise UsageError(f"{path}: cannot read the settings: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond what the parser takes
         raise UsageError(f"{path}: not valid TOML: {error}") from error
 
 

@@ -259,6 +259,8 @@ class Firmware:
             room -= filesz
             if offset + filesz > source.size or filesz > memsz:
                 raise self.fail(f"the segment at {virtual:#010x} reaches behind the file's end")
+            if max(virtual, physical) + memsz > 1 << 32:
+                raise self.fail(f"the segment at {virtual:#010x} reaches behind the last address")
             if room < 0:
                 raise self.fail(f"the segment at {virtual:#010x} overlaps others in the file")
             found.append(Segment(physical, virtual, source.read(offset, filesz), memsz, bool(flags & 1)))

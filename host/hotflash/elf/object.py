@@ -166,6 +166,11 @@ class ObjectFile:
         result = {}
         for section, entries in marks.items():
             entries.sort()
+            offset, nature = entries[-1]
+            if section < len(self.sections) and offset > self.sections[section].size:
+                raise self.fail(
+                    f"the mapping symbol ${nature} is at {self.sections[section].name}+{offset:#x}, behind its end"
+                )
             result[section] = ([offset for offset, _ in entries], [nature for _, nature in entries])
         return result
 

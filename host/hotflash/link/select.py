@@ -452,10 +452,11 @@ class Linker:
         if function.nops >= self.firmware.header.nops:
             slot.skip = 2 * self.firmware.header.nops
         marks = piece.view.object.mapping.get(piece.section)
-        spans = [(0, piece.size)]
+        size = len(piece.data)
+        spans = [(0, size)]
         if marks is not None:
-            ends = [*marks[0][1:], piece.size]
-            spans = [(s, min(e, piece.size)) for s, e, n in zip(marks[0], ends, marks[1], strict=True) if n == "t"]
+            ends = [*marks[0][1:], size]
+            spans = [(s, min(e, size)) for s, e, n in zip(marks[0], ends, marks[1], strict=True) if n == "t"]
         relocated = {ref[0] for ref in piece.refs}
         found = [(at, link) for at, link in thumb.branches_to_start(piece.data, spans) if at not in relocated]
         if not found:

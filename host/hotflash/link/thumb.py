@@ -305,7 +305,7 @@ def branches_to_start(code: bytes, spans: list[tuple[int, int]]) -> list[tuple[i
         if not likely:
             continue
         at = start  # walk the instructions: a 32-bit one's second half may look like a branch
-        while at < end:
+        while at + 2 <= end:
             if at in likely:
                 found.append((at, likely[at]))
             at += 4 if halves[(at - start) // 2] >= 0xE800 else 2  # A5.1

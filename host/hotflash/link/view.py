@@ -7,6 +7,7 @@ targets: what the firmware or a live slot has is bound there, never copied; only
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from hotflash.elf import format as elf
@@ -43,6 +44,7 @@ class View:
         self._by_section: dict[int, list[Symbol]] = {}
         self._taken: set[int] | None = None
         self._cut: dict[int, list[Piece]] | None = None
+        self._strings: dict[int, list[int]] = {}
         self.globals: dict[str, int] = {}
         """Global and weak definitions by name."""
         for symbol in obj.symbols:
@@ -322,21 +324,21 @@ class View:
             piece = self.piece(index, 0, section.size, section.name)
         return (piece, symbol.value, 0), True
 
-    @staticmethod
-    def _element(section: elf.Section, point: int) -> tuple[int, int]:
+    def _element(self, section: elf.Section, point: int) -> tuple[int, int]:
         """Start and end of the mergeable element (string or constant) around an offset."""
         width, data = section.entsize, section.data
         if not section.flags & elf.SHF_STRINGS:
             start = point - point % width
             return start, min(start + width, section.size)
-        zero = bytes(width)
-        start = point - point % width
-        while start >= width and data[start - width : start] != zero:
-            start -= width
-        end = point - point % width
-        while end < section.size and data[end : end + width] != zero:
-            end += width
-        return start, min(end + width, section.size)
+        if width not in (1, 2, 4):
+            raise LinkError(f"{self.object.name}: {section.name} holds text of {width}-byte characters")
+        starts = self._strings.get(section.index)
+        if starts is None:
+            zero = bytes(width)
+            ends = (at for at in range(0, len(data), width) if data[at : at + width] == zero)
+            starts = self._strings[section.index] = [0, *(at + width for at in ends)]
+        at = bisect_right(starts, point) - 1
+        return starts[at], min(starts[at + 1] if at + 1 < len(starts) else section.size, section.size)
 
     # ------------------------------------------------------------------- for notes and debuggers
 

@@ -128,7 +128,11 @@ class DebugInfo:
             fields = tuple(islice(self._fields(entry, depth), _FIELDS + 1))
             if len(fields) > _FIELDS:
                 raise dwarf.DwarfError(f"{type_name(entry)} has more than {_FIELDS} members")
-            return Record(type_name(entry), _number(entry, dwarf.AT_BYTE_SIZE, 0), tag == dwarf.TAG_UNION, fields)
+            size = _number(entry, dwarf.AT_BYTE_SIZE, 0)
+            for field in fields:
+                if field.offset < 0 or field.offset + field.type.size > size:
+                    raise dwarf.DwarfError(f"{type_name(entry)} is smaller than its member {field.name}")
+            return Record(type_name(entry), size, tag == dwarf.TAG_UNION, fields)
         return raw(_number(entry, dwarf.AT_BYTE_SIZE, 0))
 
     def _enum(self, entry: Entry, depth: int) -> Type:
@@ -238,6 +242,8 @@ def _bit_field(entry: Entry, field_type: Base | Enum, offset: int) -> Field:
         start = 8 * offset + storage - _number(entry, dwarf.AT_BIT_OFFSET, 0) - size
     else:
         start += 8 * offset
+    if not 0 <= size <= 8 * field_type.size:
+        raise dwarf.DwarfError(f"the bit-field {entry.name} has {size} bits")
     return Field(entry.name, start // 8, Bits(field_type, start % 8, size))
 
 
