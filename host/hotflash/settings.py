@@ -76,7 +76,10 @@ def _board(value: object, base: Path) -> str:
 
 
 def _path(value: object, base: Path) -> Path:
-    return (base / Path(_text(value, base)).expanduser()).resolve()
+    try:
+        return (base / Path(_text(value, base)).expanduser()).resolve()
+    except RuntimeError as error:  # ~ of somebody who has no home here
+        raise ValueError(str(error)) from None
 
 
 def _paths(value: object, base: Path) -> tuple[Path, ...]:

@@ -96,8 +96,9 @@ class Elf:
         limit = 1 << 8 * size
         other = draw.choice(self.sections)
         value = draw.choice((
-            0, 1, 2, 3, 4, 7, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x10000, limit // 2 - 1, limit // 2, limit - 1, limit - 2,
-            limit - draw.randrange(64), old + 1, old - 1, old + 4, old * 2, old ^ (1 << draw.randrange(8 * size)),
+            0, 1, 2, 3, 4, 7, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x10000, limit // 2 - 1, limit // 2, limit - 1,
+            limit - 2, limit - draw.randrange(64),
+            old + 1, old - 1, old + 4, old * 2, old ^ (1 << draw.randrange(8 * size)),
             len(self.data), len(self.data) - 1, other.offset, other.size, other.size + 1, len(self.sections),
             draw.randrange(len(self.sections)), draw.randrange(limit), 0xFFF1, 0xFFF2, 0xFF00,
         ))  # fmt: skip
@@ -224,7 +225,7 @@ def mutate_bytes(data: bytes, draw: random.Random) -> list[Patch]:
     return patches
 
 
-_TOKENS = ("{", "}", "[", "]", '"', "\\", "\0", "null", "true", "1e999", "-1", "0x", "[" * 100_000, "{\"a\":" * 3000,
+_TOKENS = ("{", "}", "[", "]", '"', "\\", "\0", "null", "true", "1e999", "-1", "0x", "[" * 100_000, '{"a":' * 3000,
            "9" * 5000, "\ud800", "=", "\n", "~nobody", "\x1b", "'''", "a." * 2000)  # fmt: skip
 
 

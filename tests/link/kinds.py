@@ -1,4 +1,4 @@
-"""A function in assembly whose relocations are of every kind that hotflash links (:data:`hotflash.link.reloc.KINDS`)."""
+"""A function in assembly with relocations of every kind that hotflash links."""
 
 from __future__ import annotations
 

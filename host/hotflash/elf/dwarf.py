@@ -174,7 +174,7 @@ class Dwarf:
             by_name.setdefault(section.name, section)
         self._sections = by_name
         self.read = 0
-        """Entries, abbreviations and pieces of text that were looked at: how much work was done."""
+        """Entries, attributes and pieces of text that were looked at: how much work was done."""
         self.limit = sys.maxsize
         """How much of it may be done before the file counts as damaged."""
         self._tables: dict[tuple[int, int], dict[int, Abbreviation]] = {}
@@ -204,6 +204,12 @@ class Dwarf:
                 raise DwarfError(f"{name} is compressed in a way that is not ELFCOMPRESS_ZLIB")
             return _inflate(section.data[12:], _U32.unpack_from(section.data, 4)[0], name)
         return section.data
+
+    def spend(self, work: int) -> None:
+        """Counts work. DwarfError when it is more than what well-formed information could need."""
+        self.read += work
+        if self.read > self.limit:
+            raise DwarfError("it refers to itself in too many ways")
 
     def section(self, name: str) -> bytes:
         """The contents of a section, decompressed; empty when there is none."""
@@ -297,7 +303,6 @@ class Dwarf:
                 width = _width(form, unit)
                 size = size + width if size >= 0 and width >= 0 else -1
             found[code] = Abbreviation(tag, children, tuple(attributes), size, fixed, sibling)
-            self.read += 1
         self._spent += at - offset
         return found
 
@@ -323,7 +328,7 @@ class Dwarf:
         end = data.find(b"\0", content, content + _MAX_TEXT)
         if end < 0:
             raise DwarfError(f"there is no string at {content:#x}")
-        self.read += (end - content) // 64
+        self.spend((end - content) // 64)
         return data[content:end].decode("utf-8", "replace")
 
     def address(self, index: int, unit: Unit) -> int:
@@ -398,9 +403,7 @@ class Entry:
         self.where: dict[int, int] = {}
         """Offset of each attribute's block in .debug_info, without the block's length."""
         dwarf = unit.dwarf
-        dwarf.read += 1
-        if dwarf.read > dwarf.limit:
-            raise DwarfError("it refers to itself in too many ways")
+        dwarf.spend(1)
         if not unit.first <= offset < unit.end:
             raise DwarfError(f"there is no entry at {offset:#x}")
         code, at = uleb(dwarf.info, offset)
@@ -414,6 +417,7 @@ class Entry:
             self.tag, self.children = abbreviation.tag, abbreviation.children
             for attribute, form, constant in abbreviation.attributes:
                 at = self._read(attribute, form, constant, at)
+            dwarf.spend(len(abbreviation.attributes))
         if at > unit.end:
             raise DwarfError(f"the entry at {offset:#x} reaches behind its unit")
         self._end = at
@@ -553,6 +557,7 @@ def _behind(unit: Unit, abbreviation: Abbreviation, at: int) -> int:
         at += abbreviation.size
     else:
         info = unit.dwarf.info
+        unit.dwarf.spend(len(abbreviation.attributes))
         for _, form, _ in abbreviation.attributes:
             if form == FORM_INDIRECT:
                 form, at = uleb(info, at)  # noqa: PLW2901 - the form proper
@@ -602,7 +607,6 @@ def variables(unit: Unit) -> Iterator[tuple[int, Entry]]:
         owner = owners[-1]
         scope = tag in _SCOPES and owner != _SKIPPED
         if tag == TAG_VARIABLE and owner != _SKIPPED and (fixed or not owner):
-            unit.dwarf.read += 1
             yield owner, Entry(unit, start)
         if children and not scope and sibling >= 0 and at + sibling + 4 <= end:
             following = sibling_of(info, at + sibling)[0] + unit.offset

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NOP = b"\x00\xbf"
 _RANK = {"global": 0, "weak": 1, "local": 2}
 _BIND = {elf.STB_LOCAL: "local", elf.STB_GLOBAL: "global", elf.STB_WEAK: "weak"}
+_MAX_SEGMENTS = 256
 _HINT = "build the application with hotflash's flags and put `INCLUDE hotflash.ld` behind its vectors"
 
 
@@ -102,6 +103,8 @@ class _Source:
         if not stat.S_ISREG(self.status.st_mode):
             raise UsageError(f"cannot read {path}: not a regular file")
         self.size = self.status.st_size
+        if self.size > elf.MAX_FILE:
+            raise ElfError(f"{path}: has {self.size >> 20} MB, more than {elf.MAX_FILE >> 20} are not read")
         self._data: bytes | None = None
         self.bytes_read = 0
         """Tests count it."""
@@ -110,16 +113,26 @@ class _Source:
         """Bytes of the file; fewer at its end."""
         if self._data is not None:
             return self._data[offset : offset + length]
-        parts = []
+        parts: list[bytes] = []
         try:
             os.lseek(self._handle, offset, os.SEEK_SET)
-            while length > 0 and (part := os.read(self._handle, min(length, 1 << 24))):
+            while length > 0 and (part := os.read(self._handle, length)):
                 parts.append(part)
                 length -= len(part)
         except OSError as error:
             raise UsageError(f"cannot read {self.path}: {error.strerror or error}") from None
         self.bytes_read += sum(map(len, parts))
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, where: slice, /) -> bytes:
+        start, stop, _ = where.indices(self.size)
+        found = self.data if start == 0 and stop == self.size else self.read(start, stop - start)
+        if len(found) < stop - start:
+            raise ElfError(f"{self.path}: became shorter while it was read", hint="try again when it is complete")
+        return found
 
     @property
     def data(self) -> bytes:
@@ -236,8 +249,8 @@ class Firmware:
 
     @cached_property
     def container(self) -> elf.Container:
-        """The ELF file with its sections, all of it read."""
-        return elf.open_container(self._source.data, self.name, (elf.ET_EXEC,))
+        """The ELF file with its sections, which are read when they are asked for."""
+        return elf.open_container(self._source, self.name, (elf.ET_EXEC,))
 
     def fail(self, what: str, hint: str | None = None) -> ElfError:
         """An error about this file, ready to be raised."""
@@ -249,7 +262,7 @@ class Firmware:
         phoff, phentsize, phnum = head[5], head[9], head[10]
         if phnum == 0 or phentsize != elf.PHDR.size or phoff + phnum * elf.PHDR.size > source.size:
             raise self.fail("has no usable program headers", "link it completely, without -r")
-        found = []
+        found: list[Segment] = []
         room = source.size
         for kind, offset, virtual, physical, filesz, memsz, flags, _ in elf.PHDR.iter_unpack(
             source.read(phoff, phnum * elf.PHDR.size)
@@ -263,6 +276,8 @@ class Firmware:
                 raise self.fail(f"the segment at {virtual:#010x} reaches behind the last address")
             if room < 0:
                 raise self.fail(f"the segment at {virtual:#010x} overlaps others in the file")
+            if len(found) == _MAX_SEGMENTS:
+                raise self.fail(f"has more than {_MAX_SEGMENTS} segments to load")
             found.append(Segment(physical, virtual, source.read(offset, filesz), memsz, bool(flags & 1)))
         return tuple(found)
 

@@ -7,14 +7,17 @@ used, nothing is allocated by a size that the file merely claims, and whatever i
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from hotflash.errors import ElfError
+from hotflash.errors import ElfError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 ET_REL, ET_EXEC = 1, 2
 EM_ARM = 40
@@ -26,6 +29,8 @@ SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_MERGE, SHF_STRINGS, SHF_TLS, SHF_COMPRE
 STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_COMMON, STT_TLS, STT_GNU_IFUNC = 0, 1, 2, 3, 4, 5, 6, 10
 PT_LOAD = 1
+MAX_FILE = 1 << 27
+"""Bytes of the largest file that is read."""
 _DATA = SHF_ALLOC | SHF_EXECINSTR
 
 EHDR = struct.Struct("<16sHHIIIIIHHHHHH")
@@ -35,6 +40,14 @@ PHDR = struct.Struct("<8I")
 SYM = struct.Struct("<IIIBBH")
 REL = struct.Struct("<II")
 RELA = struct.Struct("<IIi")
+
+
+class Content(Protocol):
+    """The bytes of a file, there already or read piece by piece."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, where: slice, /) -> bytes: ...
 
 
 @dataclass(slots=True)
@@ -55,7 +68,7 @@ class Section:
     entsize: int
     offset: int
     """``sh_offset``: where its bytes are in the file."""
-    file: bytes = field(repr=False)
+    file: Content = field(repr=False)
     _data: bytes | None = field(default=None, repr=False)
 
     @property
@@ -89,7 +102,7 @@ class Container:
 
     name: str
     """What messages call the file."""
-    data: bytes
+    file: Content
     kind: int
     """``e_type``."""
     flags: int
@@ -98,6 +111,11 @@ class Container:
     phentsize: int
     phnum: int
     sections: list[Section]
+
+    @property
+    def data(self) -> bytes:
+        """All bytes of the file."""
+        return self.file[:]
 
     def fail(self, what: str, hint: str | None = None) -> ElfError:
         """An error about this file, ready to be raised."""
@@ -117,7 +135,21 @@ def string_at(table: bytes, offset: int) -> str:
     return table[offset : table.index(b"\0", offset)].decode("utf-8", "replace")
 
 
-def open_container(data: bytes, name: str, kinds: Sequence[int]) -> Container:
+def read_file(path: Path) -> bytes:
+    """The bytes of an ELF file. UsageError when it cannot be read, is no file, or is larger than any of ours."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"cannot read {path}: not a regular file")
+            if status.st_size > MAX_FILE:
+                raise ElfError(f"{path}: has {status.st_size >> 20} MB, more than {MAX_FILE >> 20} are not read")
+            return file.read(MAX_FILE)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def open_container(data: Content, name: str, kinds: Sequence[int]) -> Container:
     """Checks the ELF header, reads the section table.
 
     ``kinds`` are the ``e_type`` values that are welcome. Raises ElfError for everything that is not a complete
@@ -132,8 +164,8 @@ def open_container(data: bytes, name: str, kinds: Sequence[int]) -> Container:
         raise fail("not an ELF file" if data else "the file is empty", hint)
     if len(data) < EHDR.size:
         raise fail(f"cut short inside the ELF header ({len(data)} bytes)")
-    ident, kind, machine, _, _, phoff, shoff, flags, _, phentsize, phnum, shentsize, shnum, shstrndx = EHDR.unpack_from(
-        data
+    ident, kind, machine, _, _, phoff, shoff, flags, _, phentsize, phnum, shentsize, shnum, shstrndx = EHDR.unpack(
+        data[: EHDR.size]
     )
     if ident[4] != 1 or ident[5] != 1:
         bits = {1: "32-bit", 2: "64-bit"}.get(ident[4], f"class {ident[4]}")
@@ -153,7 +185,7 @@ def open_container(data: bytes, name: str, kinds: Sequence[int]) -> Container:
 
 
 def _read_sections(
-    data: bytes, shoff: int, entsize: int, count: int, strndx: int, *, fail: Callable[..., ElfError]
+    data: Content, shoff: int, entsize: int, count: int, strndx: int, *, fail: Callable[..., ElfError]
 ) -> list[Section]:
     if shoff == 0:
         raise fail("has no section table", "do not strip it completely")
@@ -162,9 +194,9 @@ def _read_sections(
     if shoff + SHDR.size > len(data):
         raise fail(f"the section table at offset {shoff:#x} is behind the file's end ({len(data):#x} bytes)")
     if count == 0:  # more than 0xFF00 sections: the number is in the first header (TIS ELF, e_shnum)
-        count = SHDR.unpack_from(data, shoff)[5]
+        count = SHDR.unpack(data[shoff : shoff + SHDR.size])[5]
     if strndx == SHN_XINDEX:
-        strndx = SHDR.unpack_from(data, shoff)[6]
+        strndx = SHDR.unpack(data[shoff : shoff + SHDR.size])[6]
     if shoff + count * SHDR.size > len(data):
         raise fail(f"the section table ({count} sections at offset {shoff:#x}) reaches behind the file's end")
     raw = list(SHDR.iter_unpack(data[shoff : shoff + count * SHDR.size]))
@@ -173,6 +205,8 @@ def _read_sections(
             raise fail(f"section {index} ({size:#x} bytes at offset {offset:#x}) reaches behind the file's end")
     if strndx >= count or raw[strndx][1] != SHT_STRTAB:
         raise fail(f"section names: section {strndx} is not a string table")
+    if sum(entry[5] for entry in raw if entry[1] not in (0, SHT_NOBITS)) > len(data) + 4096:
+        raise fail("its sections overlap in the file")
     names = data[raw[strndx][4] : raw[strndx][4] + raw[strndx][5]]
     sections = []
     for index, (name, kind, flags, address, offset, size, link, info, align, ent) in enumerate(raw):

@@ -6,6 +6,8 @@ from hotflash.errors import FitError
 
 ENTRIES = 1024
 """Entries that one base register value reaches: ``LDR.W`` T3 has a 12-bit offset (ARMv7-M ARM, A7.7.43)."""
+_MOST = 64 * ENTRIES
+"""Entries of the largest table: a hook's index has 16 bits."""
 WINDOW = 4 * ENTRIES
 """Bytes of hook table that one base reaches."""
 
@@ -51,6 +53,7 @@ def assign_hooks(count: int, hook_base: int, capacity: int, nops: int) -> list[i
     else:
         indices = []
         window = 0
+        capacity = min(capacity, _MOST)
         while len(indices) < count:
             base = hook_base + WINDOW * window
             if window * ENTRIES >= max(capacity, 1) and not _later_window(hook_base, window):

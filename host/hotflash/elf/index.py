@@ -199,6 +199,7 @@ def debug_tables(container: Container, progress: Callable[[int, int], None] | No
     try:
         dwarf = Dwarf(container)
         total = len(dwarf.info)
+        dwarf.limit = dwarf.read + 64 * total + 1_000_000
         for number, unit in enumerate(dwarf.units()):
             unit_name, first = 0, len(names)
             try:

@@ -10,11 +10,14 @@ from bisect import bisect_right
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hotflash.elf import attributes as attrs
 from hotflash.elf import format as elf
 from hotflash.elf.format import Container, RawSymbol, Section
-from hotflash.errors import ElfError, UsageError
+
+if TYPE_CHECKING:
+    from hotflash.errors import ElfError
 
 Symbol = RawSymbol
 _ZLIB = 1
@@ -59,11 +62,7 @@ class ObjectFile:
     @classmethod
     def load(cls, path: str | Path) -> ObjectFile:
         """Reads an object file. Raises ElfError when it is not one, UsageError when it cannot be opened."""
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
-        return cls.parse(data, str(path))
+        return cls.parse(elf.read_file(Path(path)), str(path))
 
     @classmethod
     def parse(cls, data: bytes, name: str) -> ObjectFile:

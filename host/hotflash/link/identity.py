@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections import Counter
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 from hotflash.elf import format as elf
@@ -187,13 +187,7 @@ class Names:
         self, unit: str, base: str, users: Callable[[ObjectSymbol], set[str]]
     ) -> dict[int, Callable[[], Symbol | None]]:
         """Matches all statics of a name at once; each result is computed, or refused, when it is asked for."""
-        mine = [
-            s
-            for s in self._object.symbols
-            if s.kind == elf.STT_OBJECT and s.unit == unit and s.section and "." in s.name
-        ]
-        mine = [s for s in mine if static_name(s.name, clang=self._clang) == base]
-        mine = [s for s in mine if self._object.sections[s.section].writable]
+        mine = self._numbered.get((unit, base), [])
         candidates = self._candidates(unit).get(base, ())
         telling = _telling(self._firmware, candidates)
         wanted = {s.index: users(s) for s in mine}
@@ -231,6 +225,17 @@ class Names:
             )
 
         return {s.index: partial(settle, s) for s in mine}
+
+    @cached_property
+    def _numbered(self) -> dict[tuple[str, str], list[ObjectSymbol]]:
+        """The object's function statics by unit and name in the source."""
+        found: dict[tuple[str, str], list[ObjectSymbol]] = {}
+        sections = self._object.sections
+        for s in self._object.symbols:
+            placed = s.kind == elf.STT_OBJECT and 0 < s.section < len(sections)
+            if placed and "." in s.name and sections[s.section].writable:
+                found.setdefault((s.unit, static_name(s.name, clang=self._clang)), []).append(s)
+        return found
 
     def _candidates(self, unit: str) -> dict[str, tuple[Symbol, ...]]:
         """The unit's function statics in the firmware by their names without numbers.

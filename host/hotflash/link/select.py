@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from hotflash.link.relocate import Entry
     from hotflash.live import LiveState
 
+_MAX_TOTAL = 1 << 26
+"""Bytes of all slots of a patch."""
+
 
 class Linker:
     """One run of the selection. The results are ``slots``, ``reverts`` and ``notes``."""
@@ -76,6 +79,7 @@ class Linker:
         self.added: list[Function] = []
         self.reverts: list[Function] = []
         self.unchanged = 0
+        self._total = 0
         self.notes: list[str] = []
         self._check(objects)
         self.views = [View(obj, self) for obj in objects]
@@ -438,6 +442,9 @@ class Linker:
         if any(p.code for p in component.pieces):
             self._veneers(slot)
         slot.size = max(len(slot.data), 1)
+        self._total += slot.size
+        if self._total > _MAX_TOTAL:
+            raise LinkError(f"with {slot.where} the patch has {self._total} bytes, more than any board's memory")
         slot.ordinal = len(self.slots)
         self.slots.append(slot)
 

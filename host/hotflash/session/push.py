@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hotflash.elf import format as elf
 from hotflash.elf.object import ObjectFile
 from hotflash.errors import FitError, FramesError, HotflashError, StaleError, UsageError
 from hotflash.journal import Edit, Journal, Pushed, UnitEdits
@@ -43,19 +44,9 @@ def push(
     if not objects:
         raise UsageError("no object files to push")
     session.require_application()
-    loaded = [(_parse(path), _read(path)) for path in dict.fromkeys(Path(entry) for entry in objects)]
+    contents = {path: elf.read_file(path) for path in dict.fromkeys(Path(entry) for entry in objects)}
+    loaded = [(ObjectFile.parse(data, str(path)), data) for path, data in contents.items()]
     return _transact(session, loaded, mode=mode, deadline=deadline, progress=progress)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read: {error.strerror or error}") from None
-
-
-def _parse(path: Path) -> ObjectFile:
-    return ObjectFile.parse(_read(path), str(path))
 
 
 def resync(

@@ -41,7 +41,7 @@ _POINTERS = {
 _ENCODINGS: dict[int, Kind] = {2: "bool", 4: "float", 5: "int", 6: "int", 7: "uint", 8: "uint", 0x10: "uint"}
 _DEPTH = 64  # nesting of types; deeper is a damaged file
 _DIMENSIONS = 16
-_WORK = 500_000  # entries that one type may take; more is a damaged file
+_WORK = 1_000_000  # entries and attributes that one type may take; more is a damaged file
 _FIELDS = 65_536  # members that one record may have, those of anonymous members counted
 _PARTS = 4_000_000  # numbers that a value may consist of
 
