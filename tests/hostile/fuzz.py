@@ -200,8 +200,9 @@ def outcome(target: Target, data: bytes) -> tuple[str, bool]:
     try:
         target.read(data)
     except target.allowed as error:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        text = re.sub(r"[\w.$@-]*\d[\w.$@-]*|'[^']*'|\([^)]*\)", "#", str(error))[:60]
+        text = re.sub(r"[\w.$@-]*\d[\w.$@-]*|'[^']*'|\([^)]*\)", "#", str(error)[:300])[:60]
         return f"{type(error).__name__} {frame.name}: {text}", True
     except BaseException as error:  # noqa: BLE001 - that is what is looked for
         where = "".join(traceback.format_exception(error)[-4:])

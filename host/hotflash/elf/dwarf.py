@@ -269,10 +269,10 @@ class Dwarf:
         """A unit's abbreviations by code."""
         found = self._tables.get((offset, unit.offset_size))
         if found is None:
-            found = self._tables[offset, unit.offset_size] = self._read_abbreviations(offset, unit)
             # Each table is there once. Units that start all over the section are damaged, and would take forever.
             if self._spent > 2 * len(self._abbrev):
                 raise DwarfError(".debug_abbrev is used over and over")
+            found = self._tables[offset, unit.offset_size] = self._read_abbreviations(offset, unit)
         return found
 
     def _read_abbreviations(self, offset: int, unit: Unit) -> dict[int, Abbreviation]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hotflash.link.relocate import Entry
     from hotflash.live import LiveState
 
+_MAX_COMPARED = 200
 _MAX_TOTAL = 1 << 26
 """Bytes of all slots of a patch."""
 
@@ -145,7 +146,12 @@ class Linker:
         known = set(self.firmware.globals).union(*(v.globals for v in self.views))
         asking = next((s.name for s in view.object.symbols if s.kind == elf.STT_FUNC
                        and view.object.sections[s.section].name == section), section)  # fmt: skip
-        close = difflib.get_close_matches(name, known, 3)
+        # Comparing takes time with the square of the length; nobody mistypes names that long.
+        close = (
+            difflib.get_close_matches(name, [k for k in known if len(k) <= _MAX_COMPARED], 3)
+            if len(name) <= _MAX_COMPARED
+            else []
+        )
         hidden = self.firmware.named(name)
         chain = self.helpers.chain(view)
         problem, searched = self.helpers.problem, self.helpers.searched

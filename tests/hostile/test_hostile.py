@@ -1,0 +1,103 @@
+"""Hostile input ends in success or in a documented error; a sample here, the long run by ``make fuzz``."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hotflash.elf.object import ObjectFile
+from hotflash.errors import ElfError, UsageError
+from tests.hostile import bombs
+from tests.hostile.fuzz import Readers, limited, outcome
+from tests.link.toolchain import ROOT
+
+CORPUS = Path(__file__).parent / "corpus"
+INPUTS = 2500
+
+
+def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def test_a_sample(tmp_path: Path) -> None:
+    """Other inputs each day, of a seed that is printed."""
+    seed = os.environ.get("HOSTILE_SEED", "20260101")
+    done = _python("-m", "tests.hostile.fuzz", f"--count={INPUTS}", f"--seed={seed}", f"--keep={tmp_path}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{INPUTS} inputs" in done.stdout
+
+
+def test_corpus_and_bombs() -> None:
+    """In a process with little memory, each with little time; see ``_replay``."""
+    done = _python("-c", "import tests.hostile.test_hostile as t; t._replay()")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("\n") == len(bombs.OBJECTS) + len(bombs.DWARF) + len(list(CORPUS.iterdir())), done.stdout
+
+
+def _replay() -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        readers = Readers(Path(folder))
+        limited()
+        inputs = [("object", name, make()) for name, make in bombs.OBJECTS.items()]
+        inputs += [("firmware", name, with_dwarf(readers.base.data, *make())) for name, make in bombs.DWARF.items()]
+        inputs += [(path.name.split("-")[0], path.name, path.read_bytes()) for path in sorted(CORPUS.iterdir())]
+        failed = []
+        for kind, name, data in inputs:
+            said, allowed = outcome(readers.targets[kind], data)
+            print(f"{name}: {said.splitlines()[0]}")
+            if not allowed:
+                failed.append(f"{name}: {said}")
+        if failed:
+            sys.exit("\n".join(failed))
+
+
+def with_dwarf(firmware: bytes, info: bytes, abbreviations: bytes) -> bytes:
+    """A firmware with other debug information, appended and pointed to."""
+    data = bytearray(firmware)
+    (start,) = struct.unpack_from("<I", data, 32)
+    count, names = struct.unpack_from("<HH", data, 48)
+    (strings,) = struct.unpack_from("<I", data, start + 40 * names + 16)
+    for index in range(count):
+        at = start + 40 * index
+        (name,) = struct.unpack_from("<I", data, at)
+        text = bytes(data[strings + name : data.index(0, strings + name)])
+        for wanted, content in ((b".debug_info", info), (b".debug_abbrev", abbreviations)):
+            if text == wanted:
+                if content[:4] == b"ZLIB":
+                    data[strings + name : strings + name + 8] = b".zdebug_"
+                struct.pack_into("<II", data, at + 16, len(data), len(content))
+                data += content
+    return bytes(data)
+
+
+def test_what_the_bombs_are_refused_for() -> None:
+    with pytest.raises(ElfError, match="sections overlap in the file"):
+        ObjectFile.parse(bombs.overlapping_sections(), "a.o")
+    with pytest.raises(ElfError, match="overlaps those of other symbols"):
+        ObjectFile.parse(bombs.shared_names(), "a.o")
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo.o"
+    os.mkfifo(fifo)
+    holder = os.open(fifo, os.O_RDWR)  # or opening it would wait for a writer
+    try:
+        for path in (fifo, Path("/dev/zero"), tmp_path):
+            with pytest.raises(UsageError, match="cannot read"):
+                ObjectFile.load(path)
+    finally:
+        os.close(holder)
+    large = tmp_path / "large.o"
+    with large.open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(ElfError, match="1024 MB"):
+        ObjectFile.load(large)
