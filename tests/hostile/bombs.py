@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from typing import NamedTuple
 
 SHF_ALLOC, SHF_EXEC, SHF_MERGE, SHF_STRINGS = 2, 4, 0x10, 0x20
@@ -91,7 +92,7 @@ def shared_names(count: int = 20000) -> bytes:
     )
 
 
-def zeros_without_end(count: int = 400) -> bytes:
+def zeros_without_end(count: int = 60) -> bytes:
     """Constants of 16 MB each that have no bytes in the file, all referred to by one function."""
     references = struct.pack(f"<{count}I", *[0] * count)
     sections = [Made(".text.work", 1, CODE + references, SHF_ALLOC | SHF_EXEC)]
@@ -117,7 +118,7 @@ def strings_without_end(count: int = 60000) -> bytes:
     return elf(sections, [function("work", 1), Sym("", 0, 0, OBJECT, 2), Sym("", 0, 0, 3, 2)])
 
 
-def statics_without_end(count: int = 12000) -> bytes:
+def statics_without_end(count: int = 4000) -> bytes:
     """Function statics, each of another name."""
     relocations = b"".join(struct.pack("<II", len(CODE) + 4 * i, (i + 3) << 8 | 2) for i in range(count))
     sections = [
@@ -179,6 +180,8 @@ def _abbreviation(code: int, tag: int, children: int, *pairs: tuple[int, int]) -
     return _uleb(code) + _uleb(tag) + bytes([children]) + b"".join(_uleb(a) + _uleb(f) for a, f in pairs) + b"\0\0"
 
 
+COMPRESSED = struct.pack("<III", 1, 0xF0000000, 1)
+"""What a compressed section starts with: ELFCOMPRESS_ZLIB and its size (gABI, Elf32_Chdr)."""
 HEADER = 12
 """Bytes of a unit's header."""
 
@@ -187,7 +190,7 @@ def wide_entries() -> tuple[bytes, bytes]:
     """Entries of one byte with thousands of attributes that take none."""
     flags = [(0x3C, 0x19)] * 20000
     table = _abbreviation(1, 0x11, 1) + _abbreviation(2, 0x34, 0, *flags, (0x1C, 0x19)) + b"\0"
-    return _unit(b"\x01" + b"\x02" * 100_000 + b"\0"), table
+    return _unit(b"\x01" + b"\x02" * 20_000 + b"\0"), table
 
 
 def tables_all_over() -> tuple[bytes, bytes]:
@@ -200,15 +203,15 @@ def deep_types() -> tuple[bytes, bytes]:
     """A variable whose type has twice as many members at every level."""
     table = (
         _abbreviation(1, 0x11, 1) + _abbreviation(2, 0x34, 0, (3, 8), (2, 0x18), (0x49, 0x13))
-        + _abbreviation(3, 0x13, 1, (0x0B, 0x0B)) + _abbreviation(4, 0x0D, 0, (0x49, 0x13))
+        + _abbreviation(3, 0x13, 1, (0x0B, 0x0B)) + _abbreviation(4, 0x0D, 0, (3, 8), (0x49, 0x13))
         + _abbreviation(5, 0x24, 0, (3, 8), (0x0B, 0x0B), (0x3E, 0x0B)) + b"\0"
     )  # fmt: skip
     variable = b"\x02thing\0\x05\x03" + struct.pack("<I", 0x20080000)
     start = HEADER + 1 + len(variable) + 4
-    body, size = b"", 3 + 5 * 2
+    body, size = b"", 3 + 7 * 2
     levels = 50
     for level in range(levels):
-        body += b"\x03\x04" + (b"\x04" + struct.pack("<I", start + size * (level + 1))) * 2 + b"\0"
+        body += b"\x03\x04" + (b"\x04m\0" + struct.pack("<I", start + size * (level + 1))) * 2 + b"\0"
     return _unit(b"\x01" + variable + struct.pack("<I", start) + body + b"\x05int\0\x04\x05\0"), table
 
 
@@ -244,7 +247,7 @@ def sibling_loop() -> tuple[bytes, bytes]:
 
 def compressed() -> tuple[bytes, bytes]:
     """A section that would be very large when decompressed."""
-    return b"ZLIB" + (1 << 33).to_bytes(8, "big") + b"x\x9c", b"\0"
+    return COMPRESSED + zlib.compress(bytes(1 << 28)), b"\0"
 
 
 DWARF = {f.__name__: f for f in (wide_entries, tables_all_over, deep_types, signatures, nested_blocks, sibling_loop,

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from hotflash import types
+from hotflash.elf import format as elf
+from hotflash.elf.firmware import Firmware
 from hotflash.elf.object import ObjectFile
 from hotflash.errors import ElfError, UsageError
-from tests.hostile import bombs
+from tests.hostile import bombs, seeds
 from tests.hostile.fuzz import Readers, limited, outcome
-from tests.link.toolchain import ROOT
+from tests.link.toolchain import ROOT, Workshop
 
 CORPUS = Path(__file__).parent / "corpus"
 INPUTS = 2500
@@ -38,7 +41,7 @@ def test_corpus_and_bombs() -> None:
     """In a process with little memory, each with little time; see ``_replay``."""
     done = _python("-c", "import tests.hostile.test_hostile as t; t._replay()")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("\n") == len(bombs.OBJECTS) + len(bombs.DWARF) + len(list(CORPUS.iterdir())), done.stdout
+    assert done.stdout.count("\n") == len(bombs.OBJECTS) + len(bombs.DWARF) + len(list(CORPUS.glob("*-*"))), done.stdout
 
 
 def _replay() -> None:
@@ -49,7 +52,7 @@ def _replay() -> None:
         limited()
         inputs = [("object", name, make()) for name, make in bombs.OBJECTS.items()]
         inputs += [("firmware", name, with_dwarf(readers.base.data, *make())) for name, make in bombs.DWARF.items()]
-        inputs += [(path.name.split("-")[0], path.name, path.read_bytes()) for path in sorted(CORPUS.iterdir())]
+        inputs += [(path.name.split("-")[0], path.name, path.read_bytes()) for path in sorted(CORPUS.glob("*-*"))]
         failed = []
         for kind, name, data in inputs:
             said, allowed = outcome(readers.targets[kind], data)
@@ -72,8 +75,8 @@ def with_dwarf(firmware: bytes, info: bytes, abbreviations: bytes) -> bytes:
         text = bytes(data[strings + name : data.index(0, strings + name)])
         for wanted, content in ((b".debug_info", info), (b".debug_abbrev", abbreviations)):
             if text == wanted:
-                if content[:4] == b"ZLIB":
-                    data[strings + name : strings + name + 8] = b".zdebug_"
+                if content.startswith(bombs.COMPRESSED):
+                    struct.pack_into("<I", data, at + 8, elf.SHF_COMPRESSED)
                 struct.pack_into("<II", data, at + 16, len(data), len(content))
                 data += content
     return bytes(data)
@@ -84,6 +87,30 @@ def test_what_the_bombs_are_refused_for() -> None:
         ObjectFile.parse(bombs.overlapping_sections(), "a.o")
     with pytest.raises(ElfError, match="overlaps those of other symbols"):
         ObjectFile.parse(bombs.shared_names(), "a.o")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("tables_all_over", "used over and over"),
+        ("deep_types", "more than 4000000 parts"),
+        ("nested_blocks", "nested too deep"),
+        ("sibling_loop", "sibling outside of its unit"),
+        ("compressed", "more than any firmware's"),
+    ],
+)
+def test_what_debug_information_is_refused_for(base: Firmware, tmp_path: Path, name: str, problem: str) -> None:
+    path = tmp_path / "app.elf"
+    path.write_bytes(with_dwarf(base.data, *bombs.DWARF[name]()))
+    firmware = Firmware.load(path)
+    with pytest.raises(ElfError, match=problem):
+        types.variable(firmware, "thing")
+    assert firmware.sites, "the rest of it can be used"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Firmware:
+    return seeds.firmware(Workshop(tmp_path_factory.mktemp("base")))
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ _POINTERS = {
 _ENCODINGS: dict[int, Kind] = {2: "bool", 4: "float", 5: "int", 6: "int", 7: "uint", 8: "uint", 0x10: "uint"}
 _DEPTH = 64  # nesting of types; deeper is a damaged file
 _DIMENSIONS = 16
-_WORK = 1_000_000  # entries and attributes that one type may take; more is a damaged file
+_WORK = 500_000  # entries and attributes that one type may take; more is a damaged file
 _FIELDS = 65_536  # members that one record may have, those of anonymous members counted
 _PARTS = 4_000_000  # numbers that a value may consist of
 
@@ -200,9 +200,11 @@ def _weigh(type_: Type, depth: int, known: dict[int, int]) -> int:
         if depth > 2 * _DEPTH:
             raise dwarf.DwarfError("types are nested too deep")
         if isinstance(type_, Array):
-            found = _weigh(type_.element, depth + 1, known) * (min(type_.count, _PARTS) if not type_.text else 1)
+            found = _weigh(type_.element, depth + 1, known) * (1 if type_.text else type_.count)
         elif isinstance(type_, Record):
             found = sum(_weigh(field.type, depth + 1, known) for field in type_.fields)
+        if found > _PARTS:
+            raise dwarf.DwarfError(f"{type_} has more than {_PARTS} parts")
         known[id(type_)] = found
     return found
 
