@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from hotflash.wire.messages import Op, SlotFlag, SlotKind
+from hotflash import link
+from hotflash.elf.object import ObjectFile
+from hotflash.wire.channel import ask
+from hotflash.wire.messages import BeginReply, BeginRequest, Op, SlotFlag, SlotKind
 from tests.system.observe import turns
 from tests.system.project import Project
 from tests.system.proxy import Proxy
@@ -170,3 +173,45 @@ def test_two_hosts_push_at_the_same_time(dut: Any, built: Project, versions: lis
     assert direct(dut) == (new + 1) * 100 + 1
     live = {edit.function for edit in dut.status().edits}
     assert {"value", "pair_left", "pair_right"} <= live
+
+
+def test_board_that_changes_while_a_push_is_linked(
+    dut: Any, built: Project, versions: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is linked anew, against what the other host made of the board."""
+    dut.reset()
+    pair = Project(tmp_path / "pair", built.board)
+    pair.edit("pair.c", ("return 1;", "return 50;"), ("return -1;", "return -50;"))
+    other = pair.compile("pair.c")
+    plans: list[link.Plan] = []
+
+    def plan(*arguments: Any) -> link.Plan:
+        plans.append(make_plan(*arguments))
+        if len(plans) == 1:
+            done = dut.run("push", str(other))
+            assert done.returncode == 0, done.stderr
+        return plans[-1]
+
+    make_plan = link.plan
+    monkeypatch.setattr(link, "plan", plan)
+    assert dut.push(versions[0]).generation == 2
+    assert len(plans) == 2
+    assert {edit.function for edit in dut.status().edits} == {"value", "pair_left", "pair_right"}
+
+
+def test_slots_of_an_open_transaction_are_not_linked_to(dut: Any, versions: list[Path]) -> None:
+    """A new variable is asked for again: that of a transaction which was cut goes with it."""
+    dut.reset()
+    device = dut.session.device
+    objects = [ObjectFile.load(versions[0])]
+    first = link.plan(objects, dut.session.firmware, device.live())
+    assert SlotKind.VAR in {request.kind & 0x7F for request in first.requests}
+    tag = int.from_bytes(device.hello.build_id[:4], "little")
+    begin = BeginRequest(0, tag, 0, first.pair_count, tuple(first.requests))
+    ask(device.channel, begin, BeginReply)
+    try:
+        again = link.plan(objects, dut.session.firmware, device.live())
+        assert again.requests == first.requests
+    finally:
+        device.channel.submit(Op.ABORT, b"").reply()
+    assert device.slots() == ()
