@@ -67,16 +67,16 @@ class Workshop:
         head = "\t.syntax unified\n\t.thumb\n"
         return self.compile(head + source, unit, CPU if flags is None else flags)
 
-    def firmware(self, *objects: ObjectFile, flags: list[str] | None = None) -> Firmware:
+    def firmware(self, *objects: ObjectFile, flags: list[str] | None = None, cpu: list[str] = CPU) -> Firmware:
         """The objects, linked behind a vector table."""
-        startup = self.compile(STARTUP, "startup.c", PLAIN)
+        startup = self.compile(STARTUP, "startup.c", [*PLAIN, *cpu])
         script = self.path(".ld")
         script.write_text(SCRIPT)
         target = self.path(".elf")
         ld = ROOT / "bootloader" / "ld"
         board = ROOT / "boards" / "mps2-an386"
         run(
-            "arm-none-eabi-gcc", *CPU, "-nostartfiles", "-nostdlib", "-T", script, "-T", ld / "hot.ld", "-L", ld,
+            "arm-none-eabi-gcc", *cpu, "-nostartfiles", "-nostdlib", "-T", script, "-T", ld / "hot.ld", "-L", ld,
             "-L", board, "-Wl,--build-id=sha1", *(flags or []), startup.name, *(o.name for o in objects),
             "-lgcc", "-o", target,
         )  # fmt: skip

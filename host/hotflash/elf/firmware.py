@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from hotflash.image.header import ImageHeader
 
-NOP = b"\x00\xbf"
+NOPS = (b"\x00\xbf", b"\xc0\x46")
+"""NOP T1 (ARMv7-M ARM, A7.7.88), and MOV r8, r8, which assemblers take for it on ARMv6-M and ARMv8-M Baseline."""
 _RANK = {"global": 0, "weak": 1, "local": 2}
 _BIND = {elf.STB_LOCAL: "local", elf.STB_GLOBAL: "global", elf.STB_WEAK: "weak"}
 _MAX_SEGMENTS = 256
@@ -320,7 +321,7 @@ class Firmware:
     def _count_nops(self, address: int, size: int) -> int:
         head = self.read(address, 16)
         count = 0
-        while count < 8 and head[2 * count : 2 * count + 2] == NOP:
+        while count < 8 and head[2 * count : 2 * count + 2] in NOPS:
             count += 1
         return count if size == 0 else min(count, size // 2)
 

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from hotflash.elf import format as elf
-from hotflash.elf.firmware import NOP
+from hotflash.elf.firmware import NOPS
 from hotflash.errors import LinkError
 from hotflash.link import reloc
 from hotflash.link.identity import Names, ident, is_clang, is_private
@@ -94,7 +94,7 @@ class View:
             return
         who = ident(first.name) if first.bind != elf.STB_LOCAL else ident(first.unit, first.name)
         function = Function(piece, first, who)
-        while function.nops < 8 and piece.data[2 * function.nops : 2 * function.nops + 2] == NOP:
+        while function.nops < 8 and piece.data[2 * function.nops : 2 * function.nops + 2] in NOPS:
             function.nops += 1
         piece.function = function
         self._bind_function(function, symbols)
