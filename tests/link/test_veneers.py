@@ -233,3 +233,37 @@ def test_every_form_of_a_branch_to_the_own_start_is_found(
 
 def test_the_cores_are_what_they_say(firmware: Firmware, core: str) -> None:
     assert firmware.attributes[attributes.CPU_ARCH] == {"v6-m": 12, "v7e-m": 13, "v8-m.base": 16}[core]
+
+
+FAR_APP = """
+extern int rom(int); extern int nobody(int) __attribute__((weak));
+int f(int n) { if (n == 5) return nobody(n); return rom(n) + rom(n + 1); }
+int start(void) { return f(1); }
+"""
+
+
+def test_what_gnu_ld_made_of_calls_is_no_change(shop: Workshop, core: str) -> None:
+    """Veneers to a function in ROM, and calls of an undefined weak one, differ from the object's bytes."""
+    flags = [*options(core), "-fno-optimize-sibling-calls"]
+    obj = shop.compile(FAR_APP, flags=flags)
+    firmware = shop.firmware(obj, flags=["-Wl,--defsym=rom=0x30000001"], cpu=CORES[core])
+    text = run("arm-none-eabi-objdump", "-d", firmware.path)
+    assert "__rom_veneer" in text
+    plan, _ = Device(firmware).push(shop.compile("\n" + FAR_APP, flags=flags))
+    assert plan.empty, [change.function for change in plan.changes]
+    moved = shop.firmware(obj, flags=["-Wl,--defsym=rom=0x30000101"], cpu=CORES[core])
+    assert "__rom_veneer" in run("arm-none-eabi-objdump", "-d", moved.path)
+    device = Device(moved)
+    device.push(shop.compile(FAR_APP.replace("n + 1", "n + 2"), flags=flags))
+    code = device.body("f")
+    assert thumb.veneer(0x30000101, wide=is_wide(core)) in code
+    assert thumb.no_branch(4, wide=is_wide(core)) in code
+
+
+def test_a_veneer_that_leads_elsewhere_is_a_change(shop: Workshop, core: str) -> None:
+    flags = options(core)
+    source = FAR_APP + "extern int rom2(int); int g(int n) { return rom2(n) * 2; }\n"
+    names = ["-Wl,--defsym=rom=0x30000001", "-Wl,--defsym=rom2=0x30000101"]
+    firmware = shop.firmware(shop.compile(source, flags=flags), flags=names, cpu=CORES[core])
+    plan, _ = Device(firmware).push(shop.compile(source.replace("rom(n + 1)", "rom2(n + 1)"), flags=flags))
+    assert [change.function for change in plan.changes] == ["f"]

@@ -146,7 +146,8 @@ def extend(
             data += bytes(-len(data) % 4)
             offset = made[target, addend] = len(data)
             data += thumb.veneer(0, wide=wide)
-            refs.append((len(data) - 4, reloc.ABS32, target, addend + 4 | 1))
+            odd = (target.address or 0) & 1  # of a linker script's symbol for a function: it has no type
+            refs.append((len(data) - 4, reloc.ABS32, target, (addend + 4 + odd | 1) - odd))
         refs[number] = (at, kind_number, here, offset - 4)
 
 
