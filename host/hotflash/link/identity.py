@@ -183,6 +183,19 @@ class Names:
             fits = [c for c in fits if theirs[c.address] in owners]
         return fits[0] if len(fits) == 1 else None
 
+    def _owner(self, symbol: ObjectSymbol) -> str:
+        """The function that a function static belongs to, as far as it is known."""
+        if self._clang:
+            return symbol.name.split(".", 1)[0]
+        part = object_parts(self._object, symbol.unit).get((symbol.section, symbol.value))
+        return part.owner if part else ""
+
+    def _order(self, symbol: ObjectSymbol) -> tuple[int, str]:
+        """By the order of the source, which the debug information keeps."""
+        places = list(object_parts(self._object, symbol.unit))
+        place = symbol.section, symbol.value
+        return places.index(place) if place in places else len(places), symbol.name
+
     def _match_statics(
         self, unit: str, base: str, users: Callable[[ObjectSymbol], set[str]]
     ) -> dict[int, Callable[[], Symbol | None]]:
@@ -204,13 +217,16 @@ class Names:
             if alone and not _users(self._firmware, candidates[0].address, candidates[0].size):
                 return candidates[0]
             theirs = firmware_owners(self._firmware, unit)
-            if self._clang:
-                owner: str | None = symbol.name.split(".", 1)[0]
-            else:
-                part = object_parts(self._object, unit).get((symbol.section, symbol.value))
-                owner = part.owner if part and part.owner else None
-            if owner is not None and all(c.address in theirs for c in candidates):
-                return next((c for c in candidates if theirs[c.address] == owner), None)
+            owner = self._owner(symbol)
+            if owner and all(c.address in theirs for c in candidates):
+                by_address = {c.address: c for c in candidates}
+                group = [by_address[a] for a in theirs if a in by_address and theirs[a] == owner]
+                own = sorted((s for s in mine if self._owner(s) == owner), key=self._order)
+                # Namesakes in blocks of one function: nothing but their order tells them apart.
+                if not group or [c.size for c in group] == [s.size for s in own]:
+                    return dict(zip((s.index for s in own), group, strict=False)).get(symbol.index)
+                if len(group) == len(own) == 1:
+                    return group[0]
             if alone:
                 return candidates[0]
             listed = ", ".join(

@@ -513,7 +513,7 @@ class Linker:
             piece.view.scan(piece)
             slot.pieces.append(piece)
             piece.offset = offset
-            slot.data += bytes(offset + piece.size - len(slot.data))
+            slot.data += bytes(max(offset + piece.size - len(slot.data), 0))
             slot.data[offset : offset + piece.size] = piece.masked or bytes(piece.size)
             slot.refs += [(offset + at, kind, target, addend) for at, kind, target, addend in piece.refs]
             for _, _, target, _ in piece.refs:

@@ -88,7 +88,14 @@ class Variables:
             target = Target(symbol.name, address=found.address, token=ident(*name))
             if found.kind == "function":
                 target.problem = f"{symbol.name} is a variable here, but a function in the firmware", "flash"
-            elif found.size and size and found.size != size:
+            elif (
+                found.size
+                and size
+                and found.size != size
+                and not (
+                    symbol.section == elf.SHN_COMMON and size < found.size  # the largest of several is what ld takes
+                )
+            ):
                 target.problem = self._size(symbol, size, found.address, found.size, "flash the new build")
             elif linker.in_flash(found.address):
                 why = f"{symbol.name} is a variable in {here}, but a constant at {found.address:#010x} in the firmware"

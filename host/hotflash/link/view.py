@@ -50,7 +50,8 @@ class View:
         for symbol in obj.symbols:
             if symbol.section in (elf.SHN_UNDEF, elf.SHN_ABS):
                 continue
-            if symbol.kind in (elf.STT_FUNC, elf.STT_OBJECT, elf.STT_GNU_IFUNC) and symbol.section < elf.SHN_LORESERVE:
+            kinds = elf.STT_FUNC, elf.STT_OBJECT, elf.STT_GNU_IFUNC
+            if symbol.kind in kinds and symbol.section < elf.SHN_LORESERVE and not _is_merged(symbol):
                 self._by_section.setdefault(symbol.section, []).append(symbol)
             if symbol.bind != elf.STB_LOCAL:
                 self.globals[symbol.name] = symbol.index
@@ -273,7 +274,7 @@ class View:
 
     def _data(self, symbol: Symbol, where: str) -> tuple[Entry, bool]:
         objects = [s for s in self._by_section.get(symbol.section, ()) if s.kind == elf.STT_OBJECT]
-        if symbol.kind == elf.STT_OBJECT:
+        if symbol.kind == elf.STT_OBJECT and not _is_merged(symbol):
             return (*self.variables.find(symbol), 0), True
         section = self.object.sections[symbol.section]
         if len({s.value for s in objects}) == 1:
@@ -363,19 +364,31 @@ class View:
         return None
 
     def initial_values(self) -> list[tuple[Symbol, int, Piece]]:
-        """Variables that the firmware has: symbol, live address, and the object's initial value."""
+        """Variables that the firmware has: symbol, live address, and the object's initial value.
+
+        LinkError for one that no longer fits the live one, whether the functions that use it changed or not.
+        """
         found = []
+        for symbol in self.object.symbols:
+            if symbol.section == elf.SHN_COMMON:
+                self._fitting(symbol)
         for index, symbols in self._by_section.items():
             section = self.object.sections[index]
             if not section.writable or not section.alloc or section.flags & elf.SHF_TLS:
                 continue
             for symbol in symbols:
                 if symbol.kind == elf.STT_OBJECT:
-                    target, shift = self.variables.find(symbol)
+                    target, shift = self._fitting(symbol)
                     if target.address is not None and target.handle is None and target.problem is None:
                         piece = self.piece(index, symbol.value, symbol.size, symbol.name)
                         found.append((symbol, target.address + shift, piece))
         return found
+
+    def _fitting(self, symbol: Symbol) -> tuple[Target, int]:
+        target, shift = self.variables.find(symbol)
+        if target.problem is not None and target.address is not None:
+            raise LinkError(target.problem[0], hint=target.problem[1])
+        return target, shift
 
     def definition(self, index: int) -> Entry:
         """The target of a global symbol that this object defines."""
@@ -383,3 +396,8 @@ class View:
         if entry is None:
             entry = self._entry(index, 0, 0, "another object", 0)
         return entry
+
+
+def _is_merged(symbol: Symbol) -> bool:
+    """Whether it is LLVM's name for several variables that it laid out together (GlobalMerge)."""
+    return symbol.name.removeprefix(".L").startswith("_MergedGlobals")
