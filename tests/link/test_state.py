@@ -10,7 +10,8 @@ from tests.link.machine import Bench
 from tests.link.toolchain import CPU, HOT, SECTIONS, Workshop
 
 START = "int start(void) { return 0; }\n"
-CLANG = ["--target=arm-none-eabi", *CPU, "-g", "-Os", "-ffreestanding", "-fshort-enums", *SECTIONS]
+CLANG = ["--target=arm-none-eabi", *CPU, "-g", "-Os", "-ffreestanding", "-fshort-enums", "-mno-global-merge"]
+CLANG += SECTIONS
 
 
 def bench(shop: Workshop, flags: list[str] | None = None, **units: str) -> Bench:

@@ -60,7 +60,8 @@ class Workshop:
         folder.mkdir()
         (folder / unit).write_text(source)
         target = folder / f"{unit}.o"
-        run(compiler, *(HOT if flags is None else flags), "-c", folder / unit, "-o", target)
+        name = f"-ffile-prefix-map={folder}/="
+        run(compiler, name, *(HOT if flags is None else flags), "-c", folder / unit, "-o", target)
         return ObjectFile.load(target)
 
     def assemble(self, source: str, unit: str = "a.S", flags: list[str] | None = None) -> ObjectFile:

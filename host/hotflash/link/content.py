@@ -151,6 +151,20 @@ class Base:
         self._known.update(dict.fromkeys(assumed, True))
         return True
 
+    def same_reference(self, ref: Ref, base: bytes, address: int) -> bool:
+        """Whether one field of a function at ``address`` leads to the same in the base image, whose bytes are given."""
+        pairs: list[tuple[Piece, int]] = []
+        halves: dict[tuple[Piece, int], list[int | None]] = {}
+        if not self._field(ref, base, address, pairs, halves):
+            return False
+        return not halves and all(self.same(*pair) for pair in pairs)
+
+    @staticmethod
+    def pointed_at(ref: Ref, base: bytes) -> int:
+        """Where a word of the base image leads, less the reference's addend."""
+        word: int = _U.unpack_from(base, ref[0])[0]
+        return (word - ref[3]) & 0xFFFFFFFF
+
     def _compare(self, piece: Piece, address: int) -> list[tuple[Piece, int]] | None:
         """Pairs that must be equal as well, or None when these are not."""
         base = self._firmware.read(address, piece.size)

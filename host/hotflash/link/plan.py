@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from hotflash.errors import LinkError
 from hotflash.link import thumb
 from hotflash.link.identity import function_name
+from hotflash.link.lines import LineNumbers
 from hotflash.link.relocate import Place, apply
 from hotflash.link.select import Linker
 from hotflash.live import slot_key
@@ -203,15 +204,24 @@ def _request(slot: SlotPlan) -> SlotRequest:
 
 
 def _changes(linker: Linker) -> list[Change]:
-    found = []
+    found, moved = [], []
+    lines = LineNumbers(linker.firmware, linker.base)
     for function in linker.replaced:
         hook = _hook(function)
         if linker.whole:
             found.append(Change(function.name, function.unit, "replace", function.symbol.size, "linked as a whole"))
             continue
         against = "the version that was pushed before" if hook in linker.live.hooks else "the base image"
-        found.append(
-            Change(function.name, function.unit, "replace", function.symbol.size, f"differs from {against}"),
+        why = f"differs from {against}"
+        only = lines.only(function)
+        if only:
+            why = f"differs from the base image by {only} only"
+            moved.append(function.name)
+        found.append(Change(function.name, function.unit, "replace", function.symbol.size, why))
+    if moved:
+        linker.notes.append(
+            f"{', '.join(moved)} {'differs' if len(moved) == 1 else 'differ'} from the base image only by what "
+            f"__LINE__ and __FILE__ are there"
         )
     found += [Change(f.name, f.unit, "revert", f.symbol.size, "equals the base image") for f in linker.reverts]
     found += [Change(f.name, f.unit, "new", f.symbol.size, "not in the firmware") for f in linker.added]

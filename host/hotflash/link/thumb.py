@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import struct
 
+from hotflash.elf.hooks import decode_modified_immediate
+
 _H = struct.Struct("<H")
 _HH = struct.Struct("<HH")
 _I = struct.Struct("<I")
@@ -122,6 +124,24 @@ def get_mov16(data: bytes | bytearray, at: int) -> int:
     first, second = _HH.unpack_from(data, at)
     value: int = (first & 0xF) << 12 | (first >> 10 & 1) << 11 | (second >> 12 & 7) << 8 | second & 0xFF
     return value
+
+
+def get_move(code: bytes | bytearray, at: int) -> tuple[int, int] | None:
+    """Register and value of a MOV with an immediate, T1 to T3 (A7.7.76), or None."""
+    if at + 2 > len(code):
+        return None
+    half = _H.unpack_from(code, at)[0]
+    if half >> 11 == 4:
+        return half >> 8 & 7, half & 0xFF
+    if at + 4 > len(code):
+        return None
+    first, second = _HH.unpack_from(code, at)
+    if first & 0xFBF0 == 0xF240 and not second & 0x8000:
+        return second >> 8 & 15, get_mov16(code, at)
+    if first & 0xFBEF == 0xF04F and not second & 0x8000:
+        bits = (first >> 10 & 1) << 11 | (second >> 12 & 7) << 8 | second & 0xFF
+        return second >> 8 & 15, decode_modified_immediate(bits)
+    return None
 
 
 def put_mov16(data: bytearray, at: int, value: int) -> None:

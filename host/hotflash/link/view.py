@@ -17,6 +17,7 @@ from hotflash.link import reloc
 from hotflash.link.identity import Names, ident, is_clang, is_private
 from hotflash.link.model import TAG_ABSOLUTE, Function, Missing, Piece, Target, ThreadLocal
 from hotflash.link.relocate import place_of, read
+from hotflash.link.texts import cut
 from hotflash.link.variables import Variables
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class View:
         self._pieces: dict[tuple[int, int], Piece] = {}
         self.variables = Variables(self)
         self._by_section: dict[int, list[Symbol]] = {}
+        self._extents: dict[int, list[tuple[int, int]]] = {}
         self._taken: set[int] | None = None
         self._cut: dict[int, list[Piece]] | None = None
         self._strings: dict[int, list[int]] = {}
@@ -309,6 +311,8 @@ class View:
             start, end = self._element(section, point)
             piece = self.piece(index, start, end - start, f"{section.name}+{start:#x}")
             piece.align = 1 if start % section.align else section.align
+            if symbol.kind == elf.STT_OBJECT and (symbol.value, symbol.size) == (start, end - start):
+                piece.symbol = symbol
             return (piece, symbol.value - start, 0), symbol.kind != elf.STT_SECTION
         objects = [s for s in self._by_section.get(index, ()) if s.kind == elf.STT_OBJECT]
         if len({s.value for s in objects}) == 1 and objects[0].value == 0:
@@ -321,9 +325,25 @@ class View:
                 f"({', '.join(s.name for s in objects[:4])})",
                 hint=f"compile {self.object.unit or self.object.name} with -fdata-sections",
             )
-        else:
+        elif objects or symbol.kind != elf.STT_SECTION:
             piece = self.piece(index, 0, section.size, section.name)
+        else:
+            return self._nameless(symbol, addend)
         return (piece, symbol.value, 0), True
+
+    def _nameless(self, symbol: Symbol, addend: int) -> tuple[Entry, bool]:
+        """The constant at an offset of a section that has no symbols."""
+        index = symbol.section
+        section = self.object.sections[index]
+        parts = self._extents.get(index)
+        if parts is None:
+            parts = self._extents[index] = cut(self.object, index)
+        point = symbol.value + addend
+        start, end = next((part for part in parts if part[0] <= point < part[1]), parts[-1 if point > 0 else 0])
+        name = section.name if len(parts) == 1 else f"{section.name}+{start:#x}"
+        piece = self.piece(index, start, end - start, name)
+        piece.align = section.align if start == 0 else 4
+        return (piece, symbol.value - start, 0), len(parts) == 1
 
     def _element(self, section: elf.Section, point: int) -> tuple[int, int]:
         """Start and end of the mergeable element (string or constant) around an offset."""
