@@ -82,10 +82,11 @@ class Archives:
         self.libc = libc
         self._own = tuple(own)
         self._open: dict[Path, Archive] = {}
+        self._stamps: dict[Path, tuple[int, int]] = {}
 
     def own(self) -> tuple[Archive, ...]:
-        """The project's own archives, which are searched first."""
-        return tuple(self._archive(path) for path in self._own)
+        """The project's own archives, which are searched first; read anew when they have changed."""
+        return tuple(self._read(path) for path in self._own)
 
     def libraries(self, attributes: Mapping[int, int | str]) -> dict[str, tuple[Archive, ...]]:
         """The compiler's archives for code with these build attributes, by C library.
@@ -114,6 +115,18 @@ class Archives:
                 hint=f"the setting `libc` is auto or one of {', '.join(LIBRARIES)}",
             )
         return found
+
+    def _read(self, path: Path) -> Archive:
+        # Not mapped: a build may shorten the file while this process watches the project.
+        try:
+            facts = path.stat()
+            data = None if self._stamps.get(path) == (facts.st_mtime_ns, facts.st_size) else path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+        if data is not None:
+            self._open[path] = Archive(path, data)
+            self._stamps[path] = facts.st_mtime_ns, facts.st_size
+        return self._open[path]
 
     def _archive(self, path: Path) -> Archive:
         archive = self._open.get(path)

@@ -33,6 +33,8 @@ class Machine:
         self.output: list[int] = []
         self._uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
         self._uc.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M4)
+        self._uc.reg_write(arm.UC_ARM_REG_C1_C0_2, 0xF << 20)  # the floating-point unit, for code that uses it
+        self._uc.reg_write(arm.UC_ARM_REG_FPEXC, 1 << 30)
         for base, size in _REGIONS:
             self._uc.mem_map(base, size)
         for segment in firmware.segments:

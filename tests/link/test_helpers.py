@@ -9,7 +9,7 @@ import pytest
 
 from hotflash.elf.archive import Archive
 from hotflash.elf.firmware import Firmware
-from hotflash.errors import ElfError, LinkError
+from hotflash.errors import ElfError, LinkError, UsageError
 from hotflash.link.helpers import choose
 from hotflash.link.model import Helper
 from hotflash.link.plan import Plan
@@ -34,6 +34,7 @@ int next(void) { return ++state; }
 int peek(void) { return state; }
 int alone(void) { return ++unused_by_others[1]; }
 """
+CORE = ["-mcpu=cortex-m4", "-mthumb"]
 HOSTED = [flag for flag in HOT if flag != "-ffreestanding"]
 
 
@@ -125,6 +126,45 @@ def test_the_multilib_follows_from_the_build_attributes(shop: Workshop, cpu: str
     assert [a.name for a in found] == ["libm.a", "libgcc.a", "libc.a"]
     assert [a.path.resolve() for a in found] == [Path(p).resolve() for p in expected]
     assert multilib_flags({}) == ()
+
+
+def test_picolibc_is_told_by_its_functions(shop: Workshop) -> None:
+    path = Archives(libc="picolibc").libraries(shop.compile(APP, flags=HOSTED).attributes)["picolibc"][-1].path
+    symbols = "--defsym=__arm32_tls_tcb_offset=8,--defsym=__tls_base=0x20080000"
+    flags = [f"-Wl,-u,strtok,{symbols}", str(path)]
+    found, problem = choose(shop.firmware(shop.compile(APP, flags=HOSTED), flags=flags), Archives())
+    assert problem is None
+    assert found[-1].path == path
+    assert "picolibc" in path.parts
+
+
+def test_hard_float(shop: Workshop) -> None:
+    hard = ["-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"]
+    app = shop.compile(APP, flags=[*HOSTED, *hard])
+    board = device(shop.firmware(app, cpu=[*CORE, *hard]))
+    source = APP.replace("return a + b", "return (long long)(sinf(real) * fmod(real, 3.0))")
+    made = board.push(shop.compile(source, flags=[*HOSTED, *hard]))[0]
+    found = called(made)
+    assert {"sinf", "fmod", "__aeabi_d2lz", "__aeabi_dmul"} <= set(found)
+    assert "__aeabi_fmul" not in found, "there is an instruction for it"
+    assert isinstance(board.archives, Archives)
+    folders = {a.path.parent.parts[-2:] for a in board.archives.libraries(app.attributes)["nano"]}
+    assert folders == {("v7e-m+fp", "hard")}
+    soft = shop.compile(source, flags=HOSTED)
+    with pytest.raises(ElfError, match="another floating-point ABI"):
+        board.push(soft)
+
+
+def test_an_archive_that_was_built_again_is_read_again(shop: Workshop, firmware: Firmware) -> None:
+    lib = library(shop, "int magic(void) { return 1; }")
+    board = device(firmware, lib)
+    app = APP.replace("char text", "int magic(void), wand(void); char text")
+    push(board, shop, ("return a + b", "return magic()"), app=app)
+    lib.write_bytes(library(shop, "int magic(void) { return 1; } int wand(void) { return 2; }").read_bytes())
+    assert set(called(push(board, shop, ("return a + b", "return wand()"), app=app))) == {"wand"}
+    lib.unlink()
+    with pytest.raises(UsageError, match="cannot read"):
+        push(board, shop, ("return a + b", "return wand() + 1"), app=app)
 
 
 @pytest.mark.parametrize(("libc", "archive"), [("nano", "c_nano"), ("newlib", "c")])

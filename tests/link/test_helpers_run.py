@@ -13,7 +13,10 @@ from hotflash.toolchain import Archives
 from tests.link.machine import Bench
 from tests.link.toolchain import HOT, PLAIN, SECTIONS, Workshop
 
+HARD = ("-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
+LIBRARIES = ["-lm", "-lgcc", "-lc_nano", "-lgcc"]
 CLANG = "clang-19"
+CORE = ["-mcpu=cortex-m4", "-mthumb"]
 HOSTED = [flag for flag in HOT if flag != "-ffreestanding"]
 APP = """
 #include <errno.h>
@@ -57,11 +60,13 @@ def firmware(shop: Workshop) -> Firmware:
     return shop.firmware(shop.compile(APP, flags=HOSTED))
 
 
-def patched(shop: Workshop, firmware: Firmware, body: str, compiler: str = "arm-none-eabi-gcc") -> Calculator:
+def patched(
+    shop: Workshop, firmware: Firmware, body: str, compiler: str = "arm-none-eabi-gcc", abi: tuple[str, ...] = ()
+) -> Calculator:
     board = Calculator(firmware)
     board.archives = Archives()
     source = APP.replace("out.words[0] = 1;", body)
-    flags = HOSTED
+    flags = [*HOSTED, *abi]
     if compiler == CLANG:  # it has headers of its own, but no C library's
         source = re.sub(r"#include <(?!stdint).*", "", source)
         flags = ["--target=arm-none-eabi", "-fshort-enums", *PLAIN, *SECTIONS]
@@ -112,8 +117,7 @@ def test_mathematics_bit_for_bit(shop: Workshop, firmware: Firmware, name: str) 
     operands = f"x.{member}" + (f", y.{member}" if len(kinds) > 1 else "")
     body = f"out.{member} = {name}({operands});"
     whole = shop.compile(APP.replace("out.words[0] = 1;", body), flags=HOSTED)
-    flags = ["-Wl,-u," + name, "-lm", "-lc_nano", "-lgcc", "-Wl,-u,__errno", "-lc_nano", "-lgcc"]
-    own = Calculator(shop.firmware(whole, flags=flags))
+    own = Calculator(shop.firmware(whole, libraries=LIBRARIES))
     assert own.firmware.symbol(name) is not None
     board = patched(shop, firmware, body)
     seed = random.randrange(1 << 32)
@@ -125,6 +129,20 @@ def test_mathematics_bit_for_bit(shop: Workshop, firmware: Firmware, name: str) 
     for special in (0.0, -0.0, float("inf"), float("-inf"), float("nan"), 1.0, -1.0):
         x = pack(kinds[0], special)
         assert board.calc(x, x) == own.calc(x, x)
+
+
+@pytest.mark.parametrize("name", ["sinf", "powf", "atan"])
+def test_hard_float_bit_for_bit(shop: Workshop, name: str) -> None:
+    """The same for code that computes and passes arguments in the floating-point unit's registers."""
+    kind = FUNCTIONS[name][0]
+    member = "single" if kind == "f" else "real"
+    operands = f"x.{member}" + (f", y.{member}" if len(FUNCTIONS[name]) > 1 else "")
+    body = f"out.{member} = {name}({operands}) * x.{member};"
+    whole = shop.compile(APP.replace("out.words[0] = 1;", body), flags=[*HOSTED, *HARD])
+    own = Calculator(shop.firmware(whole, libraries=LIBRARIES, cpu=[*CORE, *HARD]))
+    board = patched(shop, shop.firmware(shop.compile(APP, flags=[*HOSTED, *HARD]), cpu=[*CORE, *HARD]), body, abi=HARD)
+    for value in (0.5, 1.0, 3.25, 10.0, 1e6, float("inf")):
+        assert board.calc(pack(kind, value), pack(kind, 1.5)) == own.calc(pack(kind, value), pack(kind, 1.5))
 
 
 def test_printf_with_its_heap(shop: Workshop, firmware: Firmware) -> None:

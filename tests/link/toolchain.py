@@ -68,8 +68,14 @@ class Workshop:
         head = "\t.syntax unified\n\t.thumb\n"
         return self.compile(head + source, unit, CPU if flags is None else flags)
 
-    def firmware(self, *objects: ObjectFile, flags: list[str] | None = None, cpu: list[str] = CPU) -> Firmware:
-        """The objects, linked behind a vector table."""
+    def firmware(
+        self,
+        *objects: ObjectFile,
+        flags: list[str] | None = None,
+        cpu: list[str] = CPU,
+        libraries: list[str] | None = None,
+    ) -> Firmware:
+        """The objects and parts of ``libraries``, linked behind a vector table."""
         startup = self.compile(STARTUP, "startup.c", [*PLAIN, *cpu])
         script = self.path(".ld")
         script.write_text(SCRIPT)
@@ -79,6 +85,6 @@ class Workshop:
         run(
             "arm-none-eabi-gcc", *cpu, "-nostartfiles", "-nostdlib", "-T", script, "-T", ld / "hot.ld", "-L", ld,
             "-L", board, "-Wl,--build-id=sha1", *(flags or []), startup.name, *(o.name for o in objects),
-            "-lgcc", "-o", target,
+            *(libraries or []), "-lgcc", "-o", target,
         )  # fmt: skip
         return Firmware.load(target)

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from hotflash.errors import ElfError
 
 CPU_NAME, CPU_ARCH, CPU_ARCH_PROFILE, ARM_ISA_USE, THUMB_ISA_USE, FP_ARCH = 5, 6, 7, 8, 9, 10
-PCS_R9_USE, PCS_RW_DATA, PCS_WCHAR, ENUM_SIZE, HARD_FP_USE, VFP_ARGS, MVE_ARCH = 14, 15, 18, 26, 27, 28, 48
+PCS_R9_USE, PCS_RW_DATA, PCS_WCHAR, FP_NUMBER_MODEL = 14, 15, 18, 23
+ENUM_SIZE, HARD_FP_USE, VFP_ARGS, MVE_ARCH = 26, 27, 28, 48
 
 _STRINGS = {4, 5, 65, 67}
 _COMPATIBILITY = 32
@@ -116,7 +117,8 @@ def incompatibility(thing: Mapping[int, int | str], firmware: Mapping[int, int |
         return f"is compiled for the {chr(profile)} profile, not for Cortex-M", "use the firmware's -mcpu"
     call, base = int(thing.get(VFP_ARGS, 0)), int(firmware.get(VFP_ARGS, 0))
     names = {0: "soft or softfp", 1: "hard", 2: "a private variant"}
-    if call != base and 3 not in (call, base) and (call or int(thing.get(FP_ARCH, 0)) or base):
+    # What says nothing of floating-point numbers passes none: assembly, as in libgcc. GNU ld sees it so, too.
+    if call != base and 3 not in (call, base) and int(thing.get(FP_NUMBER_MODEL, 0)):
         abis = names.get(call, str(call)), names.get(base, str(base))
         return (
             f"uses another floating-point ABI ({abis[0]}) than the firmware ({abis[1]})",

@@ -197,9 +197,11 @@ def _attempt(
     except FramesError as error:
         raise _in_the_way(session, error, objects, limit) from error
     except FitError as error:
+        brought = sum(helper.size for helper in plan.helpers if helper.state == "sent")
+        share = f", {brought:,} bytes of it helpers from archives" if brought else ""
         listing = heap_listing(session)
         raise FitError(
-            f"{error.message}; {listing}" if listing else error.message,
+            f"{error.message}{share}; {listing}" if listing else f"{error.message}{share}",
             hint=error.hint or "`hotflash gc` frees what nothing uses any more, `hotflash rollback --base` all edits",
         ) from error
     with store.locked():
