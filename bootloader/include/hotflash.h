@@ -47,6 +47,17 @@ struct hf_cleanup {
     struct hf_cleanup *next; /* the monitor's */
 };
 
+/* A stack of a thread. From its lowest address to where the thread stands nothing is alive, so a version of a function
+ * that is only named there may go; and a commit that waits for calls to end sees those of this thread. The struct stays
+ * the caller's and must stay where it is until it is removed. */
+struct hf_task {
+    const char *name;
+    const void *stack; /* lowest address, a multiple of 4 */
+    uint32_t size;     /* bytes */
+    const volatile uint32_t *sp; /* where its stack pointer is kept while it does not run; NULL: all of it is alive */
+    struct hf_task *next; /* the monitor's */
+};
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -67,7 +78,8 @@ struct hf_services {
     uint32_t (*micros)(void);                               /* 20 */
     void (*parking)(const struct hf_parking *parking);      /* 24 */
     void (*cleanup)(struct hf_cleanup *cleanup, uint32_t add); /* 28 */
-    uint32_t reserved[8];                                   /* 32 zeros */
+    void (*task)(struct hf_task *task, uint32_t add);       /* 32 */
+    uint32_t reserved[7];                                   /* 36 zeros */
 };
 
 /* Defined by the linker script fragment hotflash.ld; nothing is allocated for it. */
@@ -124,6 +136,19 @@ static inline void hf_cleanup_remove(struct hf_cleanup *cleanup)
     __hf_services.cleanup(cleanup, 0u);
 }
 
+/* Tells of a thread's stack; at most 32 are looked at. An RTOS's port tells of each task when it is created: of all or
+ * of none, since those that are not told of are only searched for when none is. A restart forgets them. */
+static inline void hf_task_add(struct hf_task *task)
+{
+    __hf_services.task(task, 1u);
+}
+
+/* Takes it back, before the stack is used for anything else. */
+static inline void hf_task_remove(struct hf_task *task)
+{
+    __hf_services.task(task, 0u);
+}
+
 /* To be called after the application has changed a clock that the monitor's UART or timer runs from. */
 static inline void hf_clock_changed(void)
 {
@@ -141,6 +166,8 @@ static inline void hf_clock_changed(void)
 #define hf_on_parking(parking) ((void)sizeof((parking) == (const struct hf_parking *)0))
 #define hf_cleanup_add(cleanup) ((void)sizeof((cleanup)->next))
 #define hf_cleanup_remove(cleanup) ((void)sizeof((cleanup)->next))
+#define hf_task_add(task) ((void)sizeof((task)->next))
+#define hf_task_remove(task) ((void)sizeof((task)->next))
 
 #endif
 

@@ -23,6 +23,8 @@ struct hf_stack {
 
 struct hf_context {
     uint32_t reg[HF_CONTEXT_REGS];
+    uint32_t xpsr;    /* 0: reg 0 to 3, 12, 14 and 15 are not known */
+    uint32_t process; /* 1: reg 13 is the process stack's */
     struct hf_stack stack[HF_CONTEXT_STACKS]; /* low == high: not in use */
 };
 

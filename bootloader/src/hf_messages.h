@@ -138,6 +138,7 @@ enum hf_op {
     HF_OP_SLOTS = 3,
     HF_OP_HOOKS = 4,
     HF_OP_RECORD = 5,
+    HF_OP_STACK = 6,
     HF_OP_BEGIN = 16,
     HF_OP_WRITE = 17,
     HF_OP_COMMIT = 18,
@@ -480,6 +481,12 @@ static inline void hf_put_hooks_reply(struct hf_writer *c, const struct hf_hooks
 
 /* Reply to Record. */
 #define HF_RECORD_REPLY "+"
+
+/* Where the application is: the context that the monitor's handler interrupted, or that is parked, and what is on its stack, all of one moment. */
+#define HF_STACK_REQUEST ""
+
+/* Reply to Stack. */
+#define HF_STACK_REPLY "+"
 
 /* Opens a transaction and allocates all its slots, or none. First runs the reaper. */
 #define HF_BEGIN_REQUEST "v41vv+"

@@ -144,6 +144,7 @@ void hf_clock_changed(void);
 uint32_t hf_micros(void);
 void hf_parking(uint32_t parking); /* const struct hf_parking * of hotflash.h */
 void hf_cleanup(uint32_t cleanup, uint32_t add); /* struct hf_cleanup * */
+void hf_task(uint32_t task, uint32_t add);       /* struct hf_task * */
 
 /* Target only (boot_main.c): the order of calls above, and the application's start. */
 void hf_main(void);

@@ -215,6 +215,22 @@ void hf_trial_begin(uint32_t seconds); /* of the generation just bound; 0: none 
 bool hf_trial_over(void);
 void hf_trial_end(void); /* takes it back if it is over */
 
+/* told.c: what the application tells of itself */
+struct hf_told {
+    uint32_t number;       /* of tasks so far; 0 to begin with */
+    uint32_t running;      /* bit i: the context's stack i was one of theirs */
+    uint32_t bottom;       /* of its stack; from there to `live` nothing counts */
+    struct hf_stack live;
+};
+#define HF_TOLD_END 0xFFFFFFFFu
+bool hf_told_readable(uint32_t address, uint32_t length); /* words that may be read without a probe */
+/* Takes `item`, a struct of `length` bytes with a link at its end, out of a list of at most `most`, and with `add`
+ * puts it first. */
+void hf_told_list(uint32_t *list, uint32_t item, uint32_t length, uint32_t most, bool add);
+void hf_task_forget(void);
+/* The next told stack: `*next` is 0 to begin with; false: no more. */
+bool hf_task_stack(uint32_t *next, const struct hf_context *context, struct hf_told *told);
+
 /* reaper.c */
 struct hf_range {
     uint32_t low, high; /* one past */
@@ -249,6 +265,7 @@ HF_HANDLER(hf_do_flash_write);
 HF_HANDLER(hf_do_flash_end);
 HF_HANDLER(hf_do_reset);
 HF_HANDLER(hf_do_record);
+HF_HANDLER(hf_do_stack);
 HF_HANDLER(hf_do_park);
 HF_HANDLER(hf_do_continue);
 HF_HANDLER(hf_do_restart);

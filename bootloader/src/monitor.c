@@ -35,6 +35,7 @@ static const struct request {
     {HF_OP_FLASH_END, 0, HF_FLASH_END_REQUEST, hf_do_flash_end},
     {HF_OP_RESET, LOST_TOO, HF_RESET_REQUEST, hf_do_reset},
     {HF_OP_RECORD, REPEATABLE | LOST_TOO, HF_RECORD_REQUEST, hf_do_record},
+    {HF_OP_STACK, REPEATABLE | NEED_APP, HF_STACK_REQUEST, hf_do_stack},
     {HF_OP_CONFIRM, NEED_APP, HF_CONFIRM_REQUEST, hf_do_confirm},
     {HF_OP_PARK, NEED_APP, HF_PARK_REQUEST, hf_do_park},
     {HF_OP_CONTINUE, NEED_APP, HF_CONTINUE_REQUEST, hf_do_continue},

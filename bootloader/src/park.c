@@ -42,13 +42,6 @@ bool hf_record_valid(void)
 
 /* ------------------------------------------------------------------------- what is registered */
 
-static bool readable(uint32_t address, uint32_t length)
-{
-    return (address & 3u) == 0 && (hf_within(address, length, hf_map.ram_base, hf_map.ram_size) ||
-                                   hf_within(address, length, hf_map.data_base, hf_map.data_size) ||
-                                   hf_within(address, length, hf_map.app_base, hf_map.app_size));
-}
-
 static bool callable(uint32_t entry)
 {
     return (entry & 1u) != 0 && (hf_within(entry - 1u, 2, hf_map.app_base, hf_map.app_size) ||
@@ -65,38 +58,21 @@ static void call(uint32_t entry, uint32_t argument)
 void hf_parking(uint32_t parking)
 {
     for (uint32_t i = 0; i < HF_PARKING_WORDS; i++) {
-        app.parking[i] = readable(parking, 4u * HF_PARKING_WORDS) ? hf_word(parking + 4u * i) : 0;
+        app.parking[i] = hf_told_readable(parking, 4u * HF_PARKING_WORDS) ? hf_word(parking + 4u * i) : 0;
     }
 }
 
 /* Takes the cleanup out of the list, and with `add` puts it first. */
 void hf_cleanup(uint32_t cleanup, uint32_t add)
 {
-    uint32_t state = hf_arch_mask();
-    uint32_t *link = &app.cleanups;
-
-    for (uint32_t i = 0; i < HF_CLEANUPS_MAX && *link != cleanup && readable(*link, HF_CLEANUP_BYTES); i++) {
-        link = hf_ptr(*link + 8u);
-    }
-    if (readable(cleanup, HF_CLEANUP_BYTES)) {
-        uint32_t *next = hf_ptr(cleanup + 8u);
-
-        if (*link == cleanup) {
-            *link = *next;
-        }
-        if (add != 0) {
-            *next = app.cleanups;
-            app.cleanups = cleanup;
-        }
-    }
-    hf_arch_unmask(state);
+    hf_told_list(&app.cleanups, cleanup, HF_CLEANUP_BYTES, HF_CLEANUPS_MAX, add != 0);
 }
 
 bool hf_park_kept(uint32_t i, int32_t *irq)
 {
     uint32_t at = app.parking[KEEP] + 2u * i;
 
-    if (i >= app.parking[KEEP_COUNT] || i >= HF_KEEP_MAX || !readable(at & ~3u, 4)) {
+    if (i >= app.parking[KEEP_COUNT] || i >= HF_KEEP_MAX || !hf_told_readable(at & ~3u, 4)) {
         return false;
     }
     *irq = *(const int16_t *)hf_ptr(at & ~1u);
@@ -115,13 +91,14 @@ void hf_restart_clean(void)
 {
     uint32_t on_restart = app.parking[ON_RESTART];
 
-    for (uint32_t i = 0; i < HF_CLEANUPS_MAX && readable(app.cleanups, HF_CLEANUP_BYTES); i++) {
+    for (uint32_t i = 0; i < HF_CLEANUPS_MAX && hf_told_readable(app.cleanups, HF_CLEANUP_BYTES); i++) {
         uint32_t cleanup = app.cleanups;
 
         hf_cleanup(cleanup, 0);
         call(hf_word(cleanup), hf_word(cleanup + 4u));
     }
     app.cleanups = 0;
+    hf_task_forget();
     hf_parking(0);
     call(on_restart, 0);
 }

@@ -59,6 +59,32 @@ static void scan_area(void (*mark)(uint32_t), uint32_t low, uint32_t high)
     }
 }
 
+/* The application's RAM without the parts of told stacks that are not in use: what lies there is left
+ * over from calls that have returned. */
+static void scan_ram(void (*mark)(uint32_t), const struct hf_context *context)
+{
+    uint32_t at = hf_state.ram_start;
+
+    while (at < hf_state.ram_end) {
+        uint32_t stop = hf_state.ram_end, skip = at;
+        struct hf_told told = {0};
+
+        for (uint32_t next = 0; hf_task_stack(&next, context, &told);) {
+            if (at - told.bottom < told.live.low - told.bottom) {
+                skip = told.live.low;
+            } else if (told.bottom > at && told.bottom < stop && told.bottom < told.live.low) {
+                stop = told.bottom;
+            }
+        }
+        if (skip > at) {
+            at = skip;
+        } else {
+            scan_area(mark, at, stop);
+            at = stop;
+        }
+    }
+}
+
 static void scan(void (*mark)(uint32_t))
 {
     struct hf_context context;
@@ -78,13 +104,29 @@ static void scan(void (*mark)(uint32_t))
             scan_area(mark, s.low, s.high);
         }
     }
-    scan_area(mark, hf_state.ram_start, hf_state.ram_end);
+    scan_ram(mark, &context);
     scan_area(mark, hf_map.data_base, hf_map.data_base + hf_map.data_size);
 }
 
+static bool frames_in(const struct hf_stack *stack, bool (*hit)(void *, uint32_t, uint32_t, uint32_t), void *user)
+{
+    for (uint32_t at = stack->low; at + 4u <= stack->high; at += 4u) {
+        uint32_t word = hf_word(at);
+
+        if ((word & 1u) != 0 && !hit(user, word - 3u, word, at)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* With a process stack there are other threads. Where the application has not told of their stacks, they
+ * may be anywhere in its RAM. */
 void hf_frames(bool (*hit)(void *user, uint32_t code, uint32_t word, uint32_t where), void *user)
 {
     struct hf_context context;
+    struct hf_told told = {0};
+    const struct hf_stack ram = {hf_state.ram_start & ~3u, hf_state.ram_end};
 
     hf_arch_context(&context);
     for (uint32_t i = 0; i < HF_CONTEXT_REGS; i++) {
@@ -97,15 +139,39 @@ void hf_frames(bool (*hit)(void *user, uint32_t code, uint32_t word, uint32_t wh
             return;
         }
     }
-    for (uint32_t i = 0; i < HF_CONTEXT_STACKS; i++) {
-        for (uint32_t at = context.stack[i].low; at + 4u <= context.stack[i].high; at += 4u) {
-            uint32_t word = hf_word(at);
-
-            if ((word & 1u) != 0 && !hit(user, word - 3u, word, at)) {
-                return;
-            }
+    for (uint32_t next = 0; hf_task_stack(&next, &context, &told);) {
+        if (!frames_in(&told.live, hit, user)) {
+            return;
         }
     }
+    if (told.number == 0 && hf_arch_process_stack()) {
+        (void)frames_in(&ram, hit, user);
+        return;
+    }
+    for (uint32_t i = 0; i < HF_CONTEXT_STACKS; i++) {
+        if ((told.running >> i & 1u) == 0 && !frames_in(&context.stack[i], hit, user)) {
+            return;
+        }
+    }
+}
+
+HF_HANDLER(hf_do_stack)
+{
+    struct hf_context context;
+    const struct hf_stack *stack;
+    uint32_t length, room;
+
+    (void)r;
+    (void)request;
+    hf_arch_context(&context);
+    stack = &context.stack[context.process != 0];
+    hf_put_bytes(w, (const uint8_t *)&context, offsetof(struct hf_context, stack));
+    hf_put_le(w, context.stack[0].low, 4);
+    hf_put_le(w, context.stack[1].low, 4);
+    length = stack->high - stack->low;
+    room = (uint32_t)(w->end - w->at);
+    hf_put_bytes(w, hf_ptr(stack->low), length < room ? length : room);
+    return HF_OK;
 }
 
 /* Adds `delta` to the count of every slot, for each reference that the tables hold. */

@@ -107,11 +107,13 @@ class Context:
     regs: dict[str, int] = field(default_factory=dict)
     main: tuple[int, int] = (0, 0)
     process: tuple[int, int] = (0, 0)
+    xpsr: int = 0x01000000
+    on_process: bool = False
 
     def pack(self) -> bytes:
         """Layout of ``struct hf_context``."""
         words = [self.regs.get(name, 0) for name in REGS]
-        return struct.pack("<20I", *words, *self.main, *self.process)
+        return struct.pack("<22I", *words, self.xpsr, self.on_process, *self.main, *self.process)
 
 
 class Board:
@@ -271,7 +273,10 @@ class Board:
         self._call(b"K", struct.pack("<IB", reason, final))
 
     def register(self, address: int, what: int) -> None:
-        """The application registers a cleanup (1), takes it back (0), or registers a ``struct hf_parking`` (2)."""
+        """The application registers a cleanup (1), takes it back (0), or registers a ``struct hf_parking`` (2).
+
+        4 tells of a ``struct hf_task``, 3 takes it back.
+        """
         self._call(b"Z", struct.pack("<II", address, what))
 
     def calls(self) -> list[tuple[int, int]]:

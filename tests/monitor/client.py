@@ -36,6 +36,7 @@ Request = (
     | m.FlashEndRequest
     | m.ResetRequest
     | m.RecordRequest
+    | m.StackRequest
     | m.ParkRequest
     | m.ContinueRequest
     | m.RestartRequest

@@ -53,7 +53,8 @@ hf_services_table:
     .word hf_micros
     .word hf_parking
     .word hf_cleanup
-    .rept 8
+    .word hf_task
+    .rept 7
     .word 0
     .endr
     b.w hf_entry_fault      /* HardFault */

@@ -97,7 +97,10 @@ static void take_context(struct hf_context *c, const struct hf_exception_frame *
     for (uint32_t i = 0; i < 8; i++) {
         c->reg[4u + i] = saved->r4_r11[i];
     }
+    c->xpsr = 0;
+    c->process = process;
     if (frame != NULL) {
+        c->xpsr = frame->xpsr;
         c->reg[0] = frame->r0;
         c->reg[1] = frame->r1;
         c->reg[2] = frame->r2;

@@ -290,6 +290,7 @@ class Op(IntEnum):
     SLOTS = 3
     HOOKS = 4
     RECORD = 5
+    STACK = 6
     BEGIN = 16
     WRITE = 17
     COMMIT = 18
@@ -937,6 +938,42 @@ class RecordReply(Message):
         """Takes the fields from ``r``."""
         return cls(
             words=r.rest(),
+        )
+
+
+class StackRequest(Message):
+    """Where the application is: the context that the monitor's handler interrupted, or that is parked, and what is on its stack, all of one moment."""
+
+    OP: ClassVar[Op] = Op.STACK
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        del w
+
+    @classmethod
+    def unpack(cls, r: Reader) -> StackRequest:
+        """Takes the fields from ``r``."""
+        del r
+        return cls()
+
+
+class StackReply(Message):
+    """Reply to StackRequest."""
+
+    OP: ClassVar[Op] = Op.STACK
+
+    data: bytes = b""
+    """20 words: r0 to r12, sp, lr, pc, xPSR (0: no frame was stacked), 1 when sp is the process stack's, main and process stack pointer; then the stack from sp on, as much as fits."""
+
+    def pack(self, w: Writer) -> None:
+        """Appends the fields to ``w``."""
+        w.raw(self.data)
+
+    @classmethod
+    def unpack(cls, r: Reader) -> StackReply:
+        """Takes the fields from ``r``."""
+        return cls(
+            data=r.rest(),
         )
 
 

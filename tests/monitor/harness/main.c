@@ -15,7 +15,7 @@
  *   R u8                 the reset pin; 1: power off and on
  *   X 21 u32             the application faults
  *   K u32 reason, u8     the core parks the application; 1: it cannot be continued
- *   Z u32, u32           the application calls hf_parking (second word 2) or hf_cleanup (0, 1)
+ *   Z u32, u32           the application calls hf_parking (second word 2), hf_cleanup (0, 1) or hf_task (3, 4)
  *   T                    the board's periodic interrupt
  *   J                    reads what the monitor called: count, and entry and argument of each
  *   V u32 offset, u8     XORs a byte of the monitor's checked state
@@ -212,6 +212,8 @@ static void command(uint8_t name, const uint8_t *p, uint32_t length)
     case 'Z':
         if (get_u32(p + 4) == 2) {
             hf_parking(get_u32(p));
+        } else if (get_u32(p + 4) > 2) {
+            hf_task(get_u32(p), get_u32(p + 4) - 3);
         } else {
             hf_cleanup(get_u32(p), get_u32(p + 4));
         }
