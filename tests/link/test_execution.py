@@ -7,6 +7,7 @@ import random
 import struct
 import subprocess
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from hotflash.elf import format as elf
 from hotflash.elf.archive import Archive
 from hotflash.elf.object import ObjectFile
+from hotflash.elf.threads import thread_variables
+from hotflash.link import reloc
 from tests.link.archives import MULTILIBS, archive
 from tests.link.core import FLASH, HEAP, MODELS, RAM, Core, Result
 from tests.link.whole import Known, in_sequence, link
@@ -22,7 +25,7 @@ SEED = os.environ.get("HOTFLASH_TEST_SEED") or str(random.randrange(1 << 32))
 """Drawn anew for every run; a failure names it."""
 
 FUNCTIONS, CALLS = 25, 12
-BUFFER = RAM + 0xE0000
+BUFFER, THREAD = RAM + 0xE0000, RAM + 0xD0000
 
 # What comes back and the arguments: d double, f float, i int, l long long, q two of these, v nothing, p pointer to a
 # buffer, s pointer to a string.
@@ -77,12 +80,20 @@ SOFT_CALLS = "__aeabi_"
 """Names of the run-time ABI (RTABI32): floating point in core registers, whatever the variant."""
 
 
+LIBRARIES = {
+    "newlib": (("libm.a", "libgcc.a", "libc.a"), "nosys.specs"),
+    "picolibc": (("picolibc.a", "libgcc.a"), "picolibc.specs"),
+}
+
+
 class Program:
     """A firmware with all of the functions, linked by GNU ld, and its libraries' members by what they define."""
 
-    def __init__(self, multilib: str, folder: Path) -> None:
+    def __init__(self, multilib: str, library: str, folder: Path) -> None:
         self.multilib = multilib
-        self.archives = [Archive.open(archive(multilib, name)) for name in ("libm.a", "libgcc.a", "libc.a")]
+        self.name = f"{library} for {multilib}"
+        names, specs = LIBRARIES[library]
+        self.archives = [Archive.open(archive(multilib, name)) for name in names]
         self.signatures = {
             name: signature
             for signature, names in SIGNATURES.items()
@@ -93,23 +104,30 @@ class Program:
         script = folder / "script.ld"
         script.write_text(
             f"SECTIONS {{ .text {FLASH:#x} : {{ *(.text* .rodata*) }} .ARM.exidx : {{ *(.ARM.exidx* .ARM.extab*) }}\n"
-            f".data {RAM:#x} : {{ *(.data*) }} .bss : {{ *(.bss* COMMON) }} end = .; _end = .; }}"
+            f".data {RAM:#x} : {{ *(.data*) }} .tdata : {{ *(.tdata*) }} .tbss : {{ *(.tbss*) }}\n"
+            ".bss : { *(.bss* COMMON) } end = .; _end = .; }"
         )
         wanted = [f"-Wl,--undefined={name}" for name in self.signatures]
         command = ["arm-none-eabi-gcc", "-mthumb", *MULTILIBS[multilib], "-nostartfiles", "-Wl,-e0", "-T", str(script),
-                   *wanted, "-lm", "-lgcc", "-lc", "--specs=nosys.specs", "-w", "-Wl,--no-warnings",
+                   *wanted, "-lm", "-lgcc", "-lc", f"--specs={specs}", "-w", "-Wl,--no-warnings",
                    "-Wl,--no-warn-rwx-segments", "-o", str(out)]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)
         self.container = elf.open_container(out.read_bytes(), "firmware", (elf.ET_EXEC,))
         self.known: dict[str, Known] = {}
         for symbol in elf.read_symbols(self.container, keep_sections=False):
-            if symbol.bind != elf.STB_LOCAL and symbol.section != elf.SHN_UNDEF:
+            if symbol.kind != elf.STT_TLS and symbol.bind != elf.STB_LOCAL and symbol.section != elf.SHN_UNDEF:
                 function = symbol.kind == elf.STT_FUNC
                 self.known[symbol.name] = Known(symbol.value & ~1 if function else symbol.value, function)
 
+        for (_, name), variable in thread_variables(self.container).items():
+            if variable is not None:
+                self.known[name] = Known(variable.offset, function=False, thread=True)
+
     def core(self) -> Core:
-        """A core with the firmware in it."""
+        """A core with the firmware in it, and a block of thread-local variables (picolibc's ``errno``)."""
         made = Core(self.multilib)
+        if "__tls" in self.known:
+            made.write(self.known["__tls"].address, THREAD.to_bytes(4, "little"))
         for section in self.container.sections:
             if section.alloc and section.data:
                 made.write(section.address, section.data)
@@ -186,17 +204,21 @@ def returned(kind: str, result: Result, *, hard: bool) -> tuple[int, ...]:
     return result.registers[: {"v": 0, "i": 1, "f": 1, "l": 2, "d": 2, "q": 4}[kind]]
 
 
-@pytest.fixture(scope="module", params=list(MODELS))
+PROGRAMS = list(product(MODELS, LIBRARIES))
+
+
+@pytest.fixture(scope="module", params=PROGRAMS, ids=[" ".join(program) for program in PROGRAMS])
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
-    return Program(request.param, tmp_path_factory.mktemp("program"))
+    multilib, library = request.param
+    return Program(multilib, library, tmp_path_factory.mktemp("program"))
 
 
 def test_functions_in_the_heap_return_what_the_firmwares_return(program: Program) -> None:
-    draw = random.Random(f"{SEED}/{program.multilib}")
+    draw = random.Random(f"{SEED}/{program.name}")
     wide = program.multilib != "v6-m"
     veneers = 0
     for name in draw.sample(program.names, FUNCTIONS):
-        where = f"{name} of {program.multilib}, HOTFLASH_TEST_SEED={SEED}"
+        where = f"{name} of {program.name}, HOTFLASH_TEST_SEED={SEED}"
         objects = program.closure(name, draw, draw.choice((0.0, 0.5, 1.0)))
         base = HEAP + draw.randrange(0, 0x10000, 8)
         linked = link(objects, program.known.get, in_sequence(base), wide=wide)
@@ -224,7 +246,25 @@ def test_functions_in_the_heap_return_what_the_firmwares_return(program: Program
             assert results[1].buffer == results[0].buffer, what
             assert results[1].saved == results[0].saved, what
             assert results[1].saved[8] == 0, f"{what}: the stack pointer moved"
+            assert ours.read(THREAD, 256) == theirs.read(THREAD, 256), f"{what}: thread-local variables"
     assert veneers > 0
+
+
+def test_errno_in_the_heap_is_the_firmwares(program: Program) -> None:
+    if "errno" not in program.known or not program.known["errno"].thread:
+        return  # newlib's is a member of a structure that a function returns
+    core = program.core()
+    objects = program.closure("strtol", random.Random(1), 1.0)
+    linked = link(objects, program.known.get, in_sequence(HEAP), wide=program.multilib != "v6-m")
+    for part in linked.parts:
+        core.write(part.address or 0, part.data)
+    kinds = {kind for obj in objects for s in obj.sections if s.alloc for _, kind, _, _ in obj.relocations(s.index)}
+    assert reloc.TLS_LE32 in kinds
+    core.write(BUFFER, b"99999999999999\0")
+    moved = linked.value(objects[0], next(s for s in objects[0].symbols if s.name == "strtol"))
+    assert moved is not None
+    assert core.call(moved, (BUFFER, 0, 10)).registers[0] == 0x7FFFFFFF
+    assert core.read(THREAD + program.known["errno"].address, 4) == (34).to_bytes(4, "little")  # ERANGE
 
 
 def test_a_wrong_address_would_be_seen(program: Program) -> None:
@@ -232,8 +272,8 @@ def test_a_wrong_address_would_be_seen(program: Program) -> None:
     draw = random.Random(5)
     objects = program.closure("sin", draw, 1.0)
     known = dict(program.known)
-    known["cos"] = known["__kernel_cos"] = known["sin"]
-    known["__kernel_sin"], known["__kernel_cos"] = program.known["__kernel_cos"], program.known["__kernel_sin"]
+    known["__kernel_sin"], known["__kernel_cos"] = known["__kernel_cos"], known["__kernel_sin"]
+    known["_sin"], known["_cos"] = known.get("_cos", known["cos"]), known.get("_sin", known["sin"])
     linked = link(objects, known.get, in_sequence(HEAP), wide=program.multilib != "v6-m")
     core = program.core()
     for part in linked.parts:
