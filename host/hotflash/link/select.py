@@ -19,6 +19,7 @@ from hotflash.elf.threads import thread_variables
 from hotflash.errors import LinkError
 from hotflash.link import reloc, thumb
 from hotflash.link.content import Base, Condenser
+from hotflash.link.cplusplus import Startup, check_exceptions, check_vtable, may_be_unwound
 from hotflash.link.helpers import Helpers
 from hotflash.link.identity import function_name, ident
 from hotflash.link.model import Component, Function, Piece, SlotPlan, Target, ThreadLocal, Variable
@@ -85,6 +86,14 @@ class Linker:
         self._check(objects)
         self.views = [View(obj, self) for obj in objects]
         self._check_duplicates()
+        self.owners: dict[str, View] = {}
+        """Who defines a global name: of several weak definitions the first, as in C++'s inline functions."""
+        for bind in (elf.STB_GLOBAL, elf.STB_WEAK):
+            for view in self.views:
+                for name, index in view.globals.items():
+                    if view.object.symbols[index].bind == bind:
+                        self.owners.setdefault(name, view)
+        self._startup = Startup(self.views)
 
     # ----------------------------------------------------------------------------------- checks
 
@@ -179,10 +188,15 @@ class Linker:
 
     # -------------------------------------------------------------------------------- selection
 
-    def run(self) -> None:
-        """Compares all functions, and builds the slots of those that have to go."""
+    def _find_functions(self) -> None:
         for view in self.views:
             view.find_functions()
+        for view in self.views:
+            view.borrow_functions()
+
+    def run(self) -> None:
+        """Compares all functions, and builds the slots of those that have to go."""
+        self._find_functions()
         for view in self.views:
             for function in view.functions:
                 self._evaluate(function)
@@ -190,6 +204,16 @@ class Linker:
             self._build_function(self._todo.pop())
         for view in self.views:
             self._note_initial_values(view)
+        unwound = [f.name for f in (*self.replaced, *self.added) if may_be_unwound(f.piece)]
+        if unwound and "__cxa_throw" in self.firmware.globals:
+            self.notes.append(
+                f"exceptions cannot pass through pushed code: thrown below {', '.join(unwound)} they end in "
+                f"std::terminate"
+            )
+        unused = [f.name for v in self.views for f in v.functions
+                  if f.new and f not in self._code and f.symbol.bind == elf.STB_GLOBAL]  # fmt: skip
+        if unused:
+            self.notes.append(f"new, and used by nothing that goes: {', '.join(unused)}")
 
     @property
     def every_view(self) -> list[View]:
@@ -203,8 +227,7 @@ class Linker:
         referred to; its hook may outlast that.
         """
         found: dict[int, list[Target]] = {}
-        for view in self.views:
-            view.find_functions()
+        self._find_functions()
         functions = [f for view in self.views for f in view.functions if f.site is not None]
         stack = [component for f in functions if (component := self._live_version(f, found)) is not None]
         while stack:
@@ -307,6 +330,9 @@ class Linker:
     def _build_function(self, function: Function) -> None:
         slot = self._code[function]
         component = self.condenser.component(function.piece)
+        for piece in component.pieces:
+            if piece.code:
+                check_exceptions(piece)
         component.done = True
         slot.hash = component.hash
         self._need(component)
@@ -378,7 +404,10 @@ class Linker:
                         f"{found.address:#010x} in the firmware",
                         hint="flash the new build",
                     )
-                if first.symbol is not None and first.symbol.bind:
+                said = check_vtable(first, found)
+                if said is not None:
+                    self.notes.append(said)
+                elif first.symbol is not None and first.symbol.bind:
                     self.notes.append(
                         f"constant {first.name} changed: pushed functions use the new one, all others the one in flash"
                     )
@@ -503,6 +532,7 @@ class Linker:
             slot.live_deps[target.handle] = None
 
     def _build_variable(self, variable: Variable) -> None:
+        self._startup.check(variable)
         slot = SlotPlan(SlotKind.VAR, variable.name, ident=variable.ident, hash_=0)
         variable.slot = slot
         slot.size = max(variable.size, 1)

@@ -39,6 +39,7 @@ class View:
         self.names = Names(linker.firmware, obj)
         self.clang = is_clang(obj)
         self.functions: list[Function] = []
+        self._borrowed: list[tuple[Piece, str]] = []
         self._entries: list[Entry | None] = [None] * len(obj.symbols)
         self._pieces: dict[tuple[int, int], Piece] = {}
         self.variables = Variables(self)
@@ -95,6 +96,9 @@ class View:
         piece = self.piece(index, 0, self.object.sections[index].size, first.name)
         if first.bind == elf.STB_LOCAL and (is_private(first.name) or (self.clang and not self._address_taken(index))):
             return
+        if first.bind == elf.STB_WEAK and self.linker.owners.get(first.name, self) is not self:
+            self._borrowed.append((piece, first.name))
+            return
         who = ident(first.name) if first.bind != elf.STB_LOCAL else ident(first.unit, first.name)
         function = Function(piece, first, who)
         while function.nops < 8 and piece.data[2 * function.nops : 2 * function.nops + 2] in NOPS:
@@ -102,6 +106,14 @@ class View:
         piece.function = function
         self._bind_function(function, symbols)
         self.functions.append(function)
+
+    def borrow_functions(self) -> None:
+        """Makes another object's function of those that both define, when all objects' functions are found."""
+        for piece, name in self._borrowed:
+            owner = self.linker.owners[name]
+            symbol = owner.object.symbols[owner.globals[name]]
+            theirs = owner._pieces.get((symbol.section, 0))  # noqa: SLF001 - a view like this one
+            piece.function = theirs.function if theirs is not None else None
 
     def _address_taken(self, index: int) -> bool:
         """Whether a code section's address is used for more than calls.
@@ -293,6 +305,14 @@ class View:
             f"{where} refers to {section.name}, which holds {what}",
             hint=f"compile {self.object.unit or self.object.name} with {flag}",
         )
+
+    def data_symbols(self, symbol: Symbol) -> list[Symbol]:
+        """The variables that a reference to a symbol may mean: itself, or what its section holds."""
+        if not 0 < symbol.section < len(self.object.sections) or not self.object.sections[symbol.section].writable:
+            return []
+        if symbol.kind == elf.STT_OBJECT:
+            return [symbol]
+        return [s for s in self._by_section.get(symbol.section, ()) if s.kind == elf.STT_OBJECT]
 
     def code_sections(self) -> Iterator[tuple[int, str]]:
         """Sections that hold a function, and the function's name."""
