@@ -111,6 +111,35 @@ def test_a_call_reaches_the_helper_that_the_firmware_has(shop: Workshop) -> None
     assert len(made.requests) == 1
 
 
+def test_what_the_firmware_has_of_a_member_is_not_copied(shop: Workshop) -> None:
+    """A function of the same member that was linked, and a weak one that the application defines."""
+    source = """
+    __attribute__((noipa)) int lower(int x) { return x + 5; }
+    __attribute__((noipa, weak)) int tuned(int x) { return x; }
+    int upper(int x) { return lower(x) * tuned(x); }
+    """
+    lib = library(shop, source)
+    given = "int lower(int), upper(int), tuned(int); __attribute__((noipa)) int tuned(int x) { return 9; } char text"
+    app = APP.replace("char text", given)
+    app = app.replace("return a - b", "return lower(a) + tuned(b)")
+    firmware = shop.firmware(shop.compile(app, flags=HOSTED), libraries=["-Wl,--gc-sections", str(lib)])
+    assert firmware.symbol("upper") is None
+    made = push(device(firmware, lib), shop, ("return a + b", "return upper(a)"), app=app)
+    assert set(called(made)) == {"upper"}
+    assert len(made.requests) == 2
+
+    fresh = app.replace(
+        "lower(int), upper(int), tuned(int); __attribute__((noipa)) int tuned(int x) { return 9; }", "upper(int);"
+    )
+    fresh = fresh.replace("return lower(a) + tuned(b)", "return a - b")
+    bare = shop.firmware(shop.compile(fresh, flags=HOSTED))
+    made = device(bare, lib).push(
+        shop.compile(fresh.replace("return a + b", "return upper(a)") + "int tuned(int x) { return 3; }", flags=HOSTED)
+    )[0]
+    assert set(called(made)) == {"upper", "lower"}, "a patch's own overrides a weak one as well"
+    assert {c.function: c.action for c in made.changes} == {"scale": "replace", "tuned": "new"}
+
+
 @pytest.mark.parametrize("cpu", [
     "-mcpu=cortex-m0", "-mcpu=cortex-m0plus", "-mcpu=cortex-m3", "-mcpu=cortex-m4",
     "-mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16", "-mcpu=cortex-m4 -mfloat-abi=softfp -mfpu=fpv4-sp-d16",

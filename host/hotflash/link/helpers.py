@@ -71,10 +71,11 @@ class LibraryView(View):
         return self.object.name
 
     def _defined(self, symbol: Symbol, addend: int, bias: int, where: str) -> tuple[Entry, bool]:
-        theirs = self.linker.firmware.globals.get(symbol.name) if symbol.bind != elf.STB_LOCAL else None
-        if theirs is not None and not self.object.sections[symbol.section].writable:
-            target = Target(symbol.name, address=theirs.address, token=ident(symbol.name))
-            return (target, 0, int(theirs.kind == "function")), True
+        # The application's or the patch's of that name is the one: a library's is weak, or they would not fit together.
+        if symbol.bind != elf.STB_LOCAL and not self.object.sections[symbol.section].writable:
+            theirs = self.linker.lookup(symbol.name, self)
+            if theirs is not None:
+                return theirs, True
         return super()._defined(symbol, addend, bias, where)
 
     def _code(self, symbol: Symbol, addend: int, bias: int, where: str) -> tuple[Entry, bool]:
