@@ -40,19 +40,20 @@ EDITED = reduce(lambda text, edit: text.replace(*edit), EDITS, APP)
 STORE = f"a.c:{EDITED[: EDITED.index('big = x;')].count(chr(10)) + 1}"
 """A line of ``quiet``."""
 AT = 0x20040000
+Build = tuple[ObjectFile, Firmware, ObjectFile]
+"""The application's object, the application, and its object after an edit."""
 
 
 class Bench:
     """A project with an application, and the command line in it."""
 
-    def __init__(self, shop: Workshop, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    def __init__(self, shop: Workshop, capsys: pytest.CaptureFixture[str], folder: Path, build: Build) -> None:
         self.shop, self.capsys, self.folder = shop, capsys, folder
-        self.base = shop.compile(APP, flags=HOSTED)
-        self.firmware: Firmware = shop.firmware(self.base)
+        self.base, self.firmware, self._edited = build
         self.elf = str(self.firmware.path)
 
     def edited(self, *flags: str) -> ObjectFile:
-        return self.shop.compile(EDITED, flags=[*HOSTED, *flags])
+        return self.shop.compile(EDITED, flags=[*HOSTED, *flags]) if flags else self._edited
 
     def run(self, *arguments: str | Path, code: int = 0) -> tuple[str, str]:
         status = command.run([str(a) for a in arguments])
@@ -66,11 +67,19 @@ class Bench:
         return target, json.loads(out)
 
 
+@pytest.fixture(scope="module")
+def build(shop: Workshop) -> Build:
+    base = shop.compile(APP, flags=HOSTED)
+    return base, shop.firmware(base), shop.compile(EDITED, flags=HOSTED)
+
+
 @pytest.fixture
-def bench(shop: Workshop, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(
+    shop: Workshop, build: Build, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Bench:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hotflash.toml").touch()
-    return Bench(shop, capsys, tmp_path)
+    return Bench(shop, capsys, tmp_path, build)
 
 
 def symbols(path: Path) -> dict[str, int]:
