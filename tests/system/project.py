@@ -12,6 +12,7 @@ from hotflash.board import Board
 
 APP = Path(__file__).parent / "app"
 OPTIMISE = "-O2"
+CXX = ["-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 
 
@@ -34,13 +35,17 @@ class Project:
         """Compiles one source; the object is named as the source unless ``name`` says otherwise."""
         target = self.folder / "build" / f"{name or Path(source).stem}.o"
         used = sdk.cflags(self.board) if flags is None else flags
-        self._run("arm-none-eabi-gcc", *used, OPTIMISE, *WARNINGS, "-c", source, "-o", str(target))
+        compiler = ["arm-none-eabi-g++", *CXX] if source.endswith(".cpp") else ["arm-none-eabi-gcc"]
+        self._run(*compiler, *used, OPTIMISE, *WARNINGS, "-c", source, "-o", str(target))
         return target
 
     def link(self, *, hot: bool = True) -> Path:
         """Compiles everything and links the firmware, the release without ``hot``."""
         flags = sdk.cflags(self.board, hot=hot)
-        objects = [str(self.compile(source.name, flags=flags)) for source in sorted(self.folder.glob("*.[cS]"))]
+        objects = [
+            str(self.compile(source.name, flags=flags))
+            for source in sorted((*self.folder.glob("*.[cS]"), *self.folder.glob("*.cpp")))
+        ]
         glue = [str(self._compile_glue(path)) for path in sdk.app_sources()] if hot else []
         elf = self.folder / "build" / "app.elf"
         self._run(

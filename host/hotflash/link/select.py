@@ -204,8 +204,9 @@ class Linker:
             self._build_function(self._todo.pop())
         for view in self.views:
             self._note_initial_values(view)
-        unwound = [f.name for f in (*self.replaced, *self.added) if may_be_unwound(f.piece)]
-        if unwound and "__cxa_throw" in self.firmware.globals:
+        throws = "__cxa_throw" in self.firmware.globals
+        unwound = [f.name for f in (*self.replaced, *self.added) if throws and may_be_unwound(f.piece)]
+        if unwound:
             self.notes.append(
                 f"exceptions cannot pass through pushed code: thrown below {', '.join(unwound)} they end in "
                 f"std::terminate"
