@@ -11,6 +11,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from hotflash.toolchain import Archives
 from tests.dwarf import open_elf, variables
 from tests.system.observe import turns
 from tests.system.project import Project
@@ -48,7 +49,9 @@ def symbol(image: ELFFile, name: str) -> int:
     return int(found["st_value"])
 
 
-def test_the_live_generation_as_an_elf(dut: Any, project: Project, tmp_path: Path) -> None:
+def test_the_live_generation_as_an_elf(
+    dut: Any, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project.edit("work.c", FRESH, EDIT)
     obj = project.compile("work.c")
     dut.push(obj)
@@ -79,6 +82,12 @@ def test_the_live_generation_as_an_elf(dut: Any, project: Project, tmp_path: Pat
     where = variables(image)
     assert where["seen_here"] == new.address
     assert where["counter"] == dut.session.read("counter").address
+
+    monkeypatch.setitem(dut.session.__dict__, "archives", Archives("no-such-prefix-"))
+    partial = dut.session.export_live(target)
+    assert any(note.startswith("value of work.c: undefined symbol __aeabi_ldivmod") for note in partial.notes)
+    assert any(note.startswith("value at 0x") for note in partial.notes)
+    assert symbol(open_elf(target), "value") == value
 
     dut.run("rollback", "--base", check=True)
     done = dut.run("link", "--live", "-o", str(tmp_path / "none.elf"))

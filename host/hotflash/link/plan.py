@@ -169,11 +169,12 @@ def plan(
 
 def locate(
     objects: Sequence[ObjectFile], firmware: Firmware, live: LiveState, archives: Source | None = None
-) -> tuple[dict[int, list[Target]], list[View]]:
-    """What the live slots hold of ``objects``, by handle, and the objects as the linker sees them."""
+) -> tuple[dict[int, list[Target]], list[View], list[str]]:
+    """What the live slots hold of ``objects``, by handle, the objects as the linker sees them, and what went wrong."""
     with _without_collector():
         linker = Linker(objects, firmware, live, archives)
-        return linker.locate(), linker.every_view
+        found = linker.locate()
+        return found, linker.every_view, linker.notes
 
 
 @contextmanager

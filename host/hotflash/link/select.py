@@ -251,9 +251,13 @@ class Linker:
     def _live_version(self, function: Function, found: dict[int, list[Target]]) -> Component | None:
         """A function's code when that is what its hook leads to; noted in ``found``."""
         slot = self._runs(function)
-        if slot is None or slot.hash != self.condenser.component(function.piece).hash:
+        try:
+            component = self.condenser.component(function.piece) if slot is not None else None
+        except LinkError as error:  # a helper's archive may be gone
+            self.notes.append(f"{function.name} of {function.unit}: {error.message}")
             return None
-        component = self.condenser.component(function.piece)
+        if slot is None or component is None or slot.hash != component.hash:
+            return None
         self._settle(component, slot)
         found[slot.handle] = [*component.pieces]
         return component

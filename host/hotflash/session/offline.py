@@ -236,11 +236,14 @@ def diff(settings: Settings, store: Store, objects: Sequence[str | Path], *, bas
 def _journalled(store: Store, build_id: bytes, notes: list[str]) -> list[ObjectFile]:
     """The stored objects of the live edits, in the order that they went live."""
     try:
-        entries = store.journal(build_id).live
+        journal = store.journal(build_id)
     except ValueError as error:
         notes.append(f"the journal of live edits is damaged ({error}): compared with the base image")
         return []
-    return _stored(store, build_id, entries)
+    if journal.lost:
+        names = ", ".join(dict.fromkeys(edit.function for entry in journal.lost for edit in entry.edits))
+        notes.append(f"not live any more since a reset, and not counted: {names}")
+    return _stored(store, build_id, journal.live)
 
 
 def _stored(store: Store, build_id: bytes, entries: Sequence[UnitEdits]) -> list[ObjectFile]:
@@ -275,11 +278,10 @@ def export_live(session: Session, output: Path) -> LinkReport:
     journal = session.observe(live.slots)
     firmware = session.firmware
     objects = _stored(session.store, live.hello.build_id, journal.live)
-    found, views = locate(objects, firmware, live, session.archives)
+    found, views, notes = locate(objects, firmware, live, session.archives)
     parts: list[Placed] = []
     shown: list[PlacedSlot] = []
     written: set[int] = set()
-    notes: list[str] = []
     names = session.names(journal)
     for slot in live.slots:
         held = found.get(slot.handle)
