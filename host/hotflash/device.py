@@ -421,6 +421,10 @@ class Device:
         """What was found when the application was parked last, maybe before a reset; None: it never was."""
         return unpack_record(ask(self._channel, m.RecordRequest(), m.RecordReply).words)
 
+    def stack(self) -> bytes:
+        """Where the application is and what is on its stack, of one moment (docs/SPEC.md, Stack)."""
+        return ask(self._channel, m.StackRequest(), m.StackReply).data
+
     def park(self, timeout: float = _PARK) -> m.HelloReply:
         """Stops the application, also one that is in a handler that does not return; returns the Hello then.
 

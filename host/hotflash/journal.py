@@ -80,6 +80,8 @@ class Journal:
     """What was live and went with a reset, until it is sent again, replaced or given up."""
     pending: list[UnitEdits] = field(default_factory=list)
     """What a commit that is under way will make live: this process may die right after it."""
+    older: list[UnitEdits] = field(default_factory=list)
+    """Earlier versions that the device still has, because calls of them are under way: they have names, too."""
     labels: dict[str, Label] = field(default_factory=dict)
     """Names of slots, by :func:`~hotflash.live.slot_key`: helpers, clones and constants have no symbol that says it."""
     boot_count: int | None = None
@@ -90,11 +92,16 @@ class Journal:
     @property
     def objects(self) -> set[str]:
         """Objects that are needed, by name."""
-        return {entry.object for entry in (*self.live, *self.previous, *self.lost, *self.pending)}
+        return {entry.object for entry in self.known}
+
+    @property
+    def known(self) -> tuple[UnitEdits, ...]:
+        """All entries, those that most likely tell what a slot is first."""
+        return (*self.live, *self.pending, *self.previous, *self.lost, *self.older)
 
     def find(self, key: Key) -> tuple[UnitEdits, Edit] | None:
         """The edit that a slot is known as, with its unit."""
-        for entry in (*self.live, *self.pending, *self.previous, *self.lost):
+        for entry in self.known:
             for edit in entry.edits:
                 if edit.key == key:
                     return entry, edit
@@ -104,14 +111,16 @@ class Journal:
         """Whether the device was reset since it was last asked."""
         return self.boot_count is not None and (boot_count != self.boot_count or generation < self.generation)
 
-    def observe(self, boot_count: int, generation: int, bound: Iterable[Key]) -> bool:
-        """Takes in what the device runs: the keys of its bound slots. True: the journal changed.
+    def observe(
+        self, boot_count: int, generation: int, bound: Iterable[Key], present: Collection[Key] = frozenset()
+    ) -> bool:
+        """Takes in what the device runs: the keys of its bound slots, and of all. True: the journal changed.
 
         What was live before a reset and is not bound now becomes lost. Without a reset the device is
         simply right: another host may have reverted an edit, or this one died after a commit.
         """
         keys = set(bound)
-        before = (list(self.live), list(self.lost), list(self.pending), self.boot_count, self.generation)
+        before = self._copy()
         known = [*self.pending, *self.live, *self.previous, *self.lost]
         live: list[UnitEdits] = []
         taken: set[Key] = set()
@@ -126,15 +135,22 @@ class Journal:
         if self.is_reset(boot_count, generation):
             gone = [entry.only(entry.keys - keys) for entry in self.live]
             self.lost += [entry for entry in gone if entry.edits]
-            self.previous = []
+            self.previous, self.older = [], []
         elif generation != self.generation and _all_keys(live) != _all_keys(self.live):
+            self.older += self.previous
             self.previous = self.live
+        self.older = _unlike((entry.only(present) for entry in self.older), _all_keys([*live, *self.previous]))
         self.live = sorted(live, key=lambda entry: (entry.unit, entry.object))
         self._drop_lost({ident for ident, _ in keys})
         self.pending = []
         self.boot_count = boot_count
         self.generation = generation
-        return before != (self.live, self.lost, [], self.boot_count, self.generation)
+        return before != self._copy()
+
+    def _copy(self) -> tuple[object, ...]:
+        """What tells whether something changed."""
+        lists = (list(self.live), list(self.lost), list(self.pending), list(self.older))
+        return (*lists, self.boot_count, self.generation)
 
     def _drop_lost(self, idents: Collection[int]) -> None:
         self.lost = [entry for entry in (entry.without(idents) for entry in self.lost) if entry.edits]
@@ -150,6 +166,7 @@ class Journal:
     def commit(self, pushed: Sequence[Pushed], generation: int) -> None:
         """Notes that the commit went through."""
         after = self._after(pushed, generation)
+        self.older += self.previous
         self.previous, self.live, self.pending = self.live, after, []
         self.settle(pushed)
         self.generation = generation
@@ -186,6 +203,7 @@ class Journal:
                 raise ValueError(f"its layout is version {value['version']!r}, not {VERSION}")  # noqa: TRY301
             journal = cls(
                 **{name: [_unit(entry) for entry in value[name]] for name in ("live", "previous", "lost", "pending")},
+                older=[_unit(entry) for entry in value.get("older", ())],
                 boot_count=None if value["boot_count"] is None else _number(value["boot_count"]),
                 generation=_number(value["generation"]),
                 labels={
@@ -211,6 +229,17 @@ class Pushed:
     """Functions that it changes or adds."""
     reverted: frozenset[int] = frozenset()
     """Idents of functions that go back to the base image."""
+
+
+def _unlike(entries: Iterable[UnitEdits], taken: set[Key]) -> list[UnitEdits]:
+    """Entries with what is not taken, nothing twice."""
+    found = []
+    for entry in entries:
+        rest = entry.only(entry.keys - taken)
+        if rest.edits:
+            found.append(rest)
+            taken |= rest.keys
+    return found
 
 
 def _all_keys(entries: Iterable[UnitEdits]) -> set[Key]:

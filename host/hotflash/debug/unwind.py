@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MOST = 64
 """Frames that are walked; a stack that has overflowed has more."""
 EXC_RETURN = 0xFF000000
+_RESET = 0xFFFFFFFF
+"""LR after a reset (B1.4.1)."""
 _FROM_PROCESS = 1 << 2
 _BASIC = 1 << 4
 _ALIGNED = 1 << 9
@@ -103,7 +105,7 @@ def unwind(
             frames.append(Frame(address, code, before))
             return Trace(tuple(frames), f"the rules at {address:#010x} are beyond this walk")
         left = walk.exception
-        exceptional = walk.registers[PC] >= EXC_RETURN
+        exceptional = EXC_RETURN <= walk.registers[PC] < _RESET
         frames.append(Frame(address, code, cfa, left if exceptional else 0))
         if exceptional:
             try:
@@ -112,7 +114,7 @@ def unwind(
                 return Trace(tuple(frames), f"the exception's frame cannot be read: {error.message}")
             first = False
             continue
-        if walk.ended or walk.registers[PC] & ~1 == 0:
+        if walk.ended or walk.registers[PC] & ~1 in (0, _RESET & ~1):
             return Trace(tuple(frames), "")
         if cfa < before or (cfa == before and not (first or walk.was_exact)):
             return Trace(tuple(frames), "the stack does not grow: damaged")

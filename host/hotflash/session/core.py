@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hotflash.device import Device
     from hotflash.elf.firmware import Firmware
     from hotflash.journal import UnitEdits
-    from hotflash.session.results import LinkReport, PushReport, ReadReport, RollbackReport, WriteReport
+    from hotflash.session.results import Backtrace, LinkReport, PushReport, ReadReport, RollbackReport, WriteReport
     from hotflash.toolchain import Archives
     from hotflash.types import TypedVariable
     from hotflash.wire.events import Event
@@ -227,7 +227,8 @@ class Session:
         hello = self.hello
         journal = self.load_journal()
         bound = [(slot.ident, slot.hash) for slot in slots if slot.flags & SlotFlag.BOUND]
-        return journal, journal.observe(hello.boot_count, hello.generation, bound)
+        present = {(slot.ident, slot.hash) for slot in slots}
+        return journal, journal.observe(hello.boot_count, hello.generation, bound, present)
 
     def load_journal(self) -> Journal:
         """The stored journal; a damaged one is set aside and begun anew. Call under the store's lock."""
@@ -455,6 +456,12 @@ class Session:
             with self.store.locked():
                 journal = self.load_journal()
         return Names(self.firmware_or_none if self.runs else None, journal)
+
+    def backtrace(self) -> Backtrace:
+        """Where the application is, running or parked: the calls under way in the thread, or handler, at hand."""
+        from hotflash.session import backtrace
+
+        return backtrace.backtrace(self)
 
     def slots(self) -> SlotsReport:
         """The code heap, slot by slot."""

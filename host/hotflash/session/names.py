@@ -56,7 +56,7 @@ class Names:
                 found.setdefault(ident, Named(name, obj.unit))
         if self.journal is not None:
             journal = self.journal
-            for entry in (*journal.live, *journal.pending, *journal.previous, *journal.lost):
+            for entry in journal.known:
                 for edit in entry.edits:
                     found.setdefault(edit.ident, Named(edit.function, entry.unit))
         return found

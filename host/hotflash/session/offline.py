@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,11 +16,12 @@ from hotflash.wire.messages import SlotFlag, SlotKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hotflash.journal import UnitEdits
+    from hotflash.journal import Journal, Key, UnitEdits
     from hotflash.link import Plan
     from hotflash.link.model import Target
     from hotflash.link.output import Placed
     from hotflash.link.virtual import VirtualDevice
+    from hotflash.live import LiveState
     from hotflash.session.core import Session
     from hotflash.settings import Settings
     from hotflash.store import Store
@@ -334,3 +336,38 @@ def _live_part(session: Session, slot: Slot, held: Sequence[Target], name: str) 
     flags = section_flags(code=code, writable=writable)
     section = section_name(slot.kind, name, pieces)
     return Placed(section, slot.address, data, slot.length, flags, pieces, labels), name
+
+
+def stored_by_key(store: Store, build_id: bytes, journal: Journal) -> dict[Key, list[tuple[str, ObjectFile]]]:
+    """The stored objects that the journal knows, with their names, by what slots made of them are known by."""
+    found: dict[Key, list[tuple[str, ObjectFile]]] = {}
+    read: dict[str, ObjectFile] = {}
+    for entry in journal.known:
+        with contextlib.suppress(OSError, HotflashError):
+            if entry.object not in read:
+                data = store.object_path(build_id, entry.object).read_bytes()
+                read[entry.object] = ObjectFile.parse(data, entry.source)
+            for key in entry.keys:
+                found.setdefault(key, []).append((entry.object, read[entry.object]))
+    return found
+
+
+def with_debug(
+    session: Session, firmware: Firmware, live: LiveState, objects: Sequence[ObjectFile]
+) -> tuple[bytes, set[int]]:
+    """An ELF of the slots that ``live`` leads to, without their bytes: debug information at their addresses.
+
+    Also the handles of the slots that it describes.
+    """
+    from hotflash.link import locate
+    from hotflash.link.model import Piece
+    from hotflash.link.output import Placed, section_flags, write
+
+    found, views = locate(objects, firmware, live, session.archives)
+    parts = []
+    for slot in live.slots:
+        pieces = [target for target in found.get(slot.handle, ()) if isinstance(target, Piece)]
+        if pieces:
+            flags = section_flags(code=slot.kind == SlotKind.CODE, writable=False)
+            parts.append(Placed(f".slot{slot.handle}", slot.address, b"", slot.length, flags, pieces, []))
+    return write(parts, views, firmware.container.flags), set(found)

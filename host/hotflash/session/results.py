@@ -267,6 +267,52 @@ class RollbackReport:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A function under way."""
+
+    depth: int
+    """0: the innermost."""
+    address: int
+    """Of the instruction that runs next."""
+    function: str
+    """Empty where nobody knows."""
+    place: str
+    """Function, offset, and the unit or generation; empty where nobody knows."""
+    file: str
+    """Source file as the compiler was given it; empty where nobody knows."""
+    line: int
+    generation: int
+    """In which that version went live; 0: the base image."""
+    slot: int | None
+    """Handle of the slot that it runs in; None: in flash."""
+    exception: str
+    """The exception that it is the handler of, else empty."""
+
+
+@dataclass(frozen=True)
+class Backtrace:
+    """The calls under way, innermost first."""
+
+    calls: tuple[Call, ...]
+    end: str
+    """Why there are no more, in words; empty: the program began there."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """For people, a line a call."""
+        found = []
+        for call in self.calls:
+            source = f"  {call.file}:{call.line}" if call.file else ""
+            name = call.place or "?"
+            found.append(f"#{call.depth:<2} {call.address:#010x} {name}{source}")
+            if call.exception:
+                found.append(f"--- {call.exception}, which interrupted")
+        if self.end:
+            found.append(f"--- {self.end}")
+        return tuple(found)
+
+
+@dataclass(frozen=True)
 class GcReport:
     """What the masked collection freed."""
 

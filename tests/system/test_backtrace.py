@@ -1,0 +1,76 @@
+"""Where the application is, call by call, through the base image and through every version that was pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.observe import until
+from tests.system.project import Project
+
+
+@pytest.fixture
+def dut(built: Project, dut_factory: Any) -> Iterator[Any]:
+    with dut_factory(board=built.board, elf=built.folder / "build" / "app.elf", folder=built.folder) as dut:
+        yield dut
+
+
+def line_of(project: Project, source: str, text: str) -> int:
+    lines = (project.folder / source).read_text().splitlines()
+    (number,) = [n for n, line in enumerate(lines, 1) if text in line]
+    return number
+
+
+def held(dut: Any) -> Any:
+    """The calls under way once ``slow`` waits for ``hold``."""
+    dut.write("hold", 1)
+    return until(
+        dut.session.backtrace, lambda trace: bool(trace.calls) and trace.calls[0].function == "slow", "slow is held"
+    )
+
+
+def test_through_base_image_and_slots(dut: Any, built: Project, tmp_path: Path) -> None:
+    caller = Project(tmp_path / "caller", built.board)
+    caller.edit("main.c", ("seen.direct = value(1);", "seen.direct = value(0);\n    seen.direct = slow(1);"))
+    dut.push(caller.compile("main.c"))
+    trace = held(dut)
+    assert [call.function for call in trace.calls] == ["slow", "turn", "main", "Reset_Handler"]
+    assert trace.end == ""
+    slow, turn, main, _ = trace.calls
+    assert (slow.generation, turn.generation, main.generation) == (0, 1, 0)
+    assert Path(slow.file).name == "work.c"
+    wait = line_of(built, "work.c", "} while (hold != 0);")
+    assert wait - 3 <= slow.line <= wait
+    assert Path(turn.file) == caller.folder / "main.c"
+    assert turn.line == line_of(caller, "main.c", "slow(1)")
+
+
+def test_a_version_that_was_replaced_long_ago(dut: Any, built: Project, tmp_path: Path) -> None:
+    """Neither live nor to be rolled back to, but running: it has its name and its line."""
+    caller = Project(tmp_path / "caller", built.board)
+    caller.edit("main.c", ("seen.direct = value(1);", "seen.direct = slow(1);"))
+    dut.push(caller.compile("main.c"))
+    versions = []
+    for number in range(1, 5):
+        project = Project(tmp_path / f"v{number}", built.board)
+        project.edit("work.c", ("return x;", f"return x + {number};"), ("    do {\n", "\n" * number + "    do {\n"))
+        versions.append(project)
+    dut.push(versions[0].compile("work.c"))
+    dut.write("hold", 1)
+    first = until(
+        dut.session.backtrace, lambda t: bool(t.calls) and t.calls[0].generation == 2, "the first version is held"
+    )
+    for project in versions[1:]:
+        dut.push(project.compile("work.c"), mode="now")
+    trace = dut.session.backtrace()
+    print(*trace.lines, sep="\n")
+    assert [call.function for call in trace.calls] == ["slow", "turn", "main", "Reset_Handler"]
+    assert trace.calls[0].generation == 2
+    assert trace.calls[0].slot == first.calls[0].slot
+    assert Path(trace.calls[0].file) == versions[0].folder / "work.c"
+    wait = line_of(versions[0], "work.c", "} while (hold != 0);")
+    assert wait - 3 <= trace.calls[0].line <= wait
+    dut.write("hold", 0)
