@@ -294,3 +294,38 @@ def test_without_debug_information_no_reason_is_guessed(shop: Workshop) -> None:
     made = offline(firmware, shop.compile("\n" + ASSERTS, flags=flags))
     assert changed(made) == {"one", "two", "four"}
     assert {change.reason for change in made.changes} == {"differs from the base image"}
+
+
+CONSTANTS = """
+extern const int *const cross[2];
+int value(int x);
+const int table[3] = { 1, 2, 3 };
+int (*const actions[2])(int) = { value, 0 };
+const int *const circle[2] = { table, (const int *)&cross };
+"""
+USER = """
+extern int (*const actions[2])(int);
+extern const int *const circle[2];
+extern const int table[3];
+const int *const cross[2] = { (const int *)&circle, table };
+int value(int x);
+int value(int x) { return x + table[x & 1]; }
+int user(int x);
+int user(int x) { return actions[x & 1](x) + *circle[0] + *cross[1]; }
+int start(void);
+int start(void) { for (;;) { user(1); } }
+"""
+
+
+def test_constants_of_another_object_are_the_same_alone_and_together(shop: Workshop) -> None:
+    """What a function refers to decides about it, not which objects are pushed beside it."""
+    constants = shop.compile(CONSTANTS, "constants.c")
+    user = shop.compile(USER, "user.c")
+    firmware = shop.firmware(user, constants)
+    edited = shop.compile(USER.replace("actions[x & 1](x) +", "actions[x & 1](x) -"), "user.c")
+    for first, second in (([edited], [edited, constants]), ([constants, edited], [edited])):
+        device = Device(firmware)
+        assert {c.function for c in device.push(*first)[0].changes} == {"user"}
+        assert device.push(*second)[0].empty
+    changed = shop.compile(CONSTANTS.replace("2, 3", "2, 4"), "constants.c")
+    assert {c.function for c in Device(firmware).push(user, changed)[0].changes} == {"user", "value"}

@@ -32,7 +32,25 @@ def test_a_later_object_of_a_unit_carries_what_is_still_live() -> None:
     assert live(journal) == {obj(2): {F1.key, G1.key}}
     journal.commit([pushed(3, F2)], 3)
     assert live(journal) == {obj(3): {F2.key, G1.key}}
+    journal.observe(1, 3, [F2.key, G1.key], {F2.key, G1.key})
     assert journal.objects == {obj(2), obj(3)}, "and what a rollback needs"
+
+
+def test_versions_that_still_run_keep_their_names() -> None:
+    journal = committed(F1)
+    journal.commit([pushed(2, F2)], 2)
+    journal.commit([pushed(3, G1)], 3)
+    journal.commit([pushed(4, F1)], 4)
+    assert obj(1) in journal.objects, "until the device has been asked"
+    now = [F1.key, G1.key]
+    journal.observe(1, 4, now, {*now, F2.key})
+    assert journal.find(F2.key) is not None
+    journal.commit([pushed(5, G1)], 5)
+    journal.observe(1, 5, now, {*now, F2.key})
+    assert journal.find(F2.key) is not None
+    journal.observe(1, 5, now, now)
+    assert journal.find(F2.key) is None
+    assert Journal.parse(journal.dump()) == journal
 
 
 def test_reverting_takes_an_edit_out() -> None:

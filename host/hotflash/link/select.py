@@ -135,10 +135,17 @@ class Linker:
     def _find(self, name: str, asking: View) -> Entry | None:
         views = [v for v in self.views if v is not asking and name in v.globals]
         views.sort(key=lambda v: (v.object.symbols[v.globals[name]].bind - 1) % 3)
-        if views:
-            return views[0].definition(views[0].globals[name])
         symbol = self.firmware.globals.get(name)
         who = ident(name)
+        if views:
+            found = views[0].definition(views[0].globals[name])
+            if symbol is None or type(found[0]) is not Piece:
+                return found
+            # A constant: the firmware's own, unless it has changed. So a function is the same function whether its
+            # object is pushed alone or together with the one that defines the constant.
+            known: Entry = Target(name, address=symbol.address, token=who), 0, 0
+            self._undefined[name] = known  # constants may refer to each other
+            return known if self.base.same(found[0], symbol.address) else found
         if symbol is None and asking.object.has_threads and (thread := self.threads.get(("", name))) is not None:
             return ThreadLocal(name, address=thread.offset, head=thread.head, token=who), 0, 0
         if symbol is not None:

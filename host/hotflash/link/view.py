@@ -204,7 +204,8 @@ class View:
             piece.masked = piece.data
             return piece
         data = bytearray(piece.data)
-        piece.refs += read(obj, section, start, data, relocations, self._entries, self._entry)
+        # Assigned, not added to: a reference may lead to the comparison of a constant that leads back here.
+        piece.refs = read(obj, section, start, data, relocations, self._entries, self._entry)
         piece.masked = bytes(data)
         return piece
 
