@@ -363,7 +363,7 @@ def with_debug(
     from hotflash.link.model import Piece
     from hotflash.link.output import Placed, section_flags, write
 
-    found, views = locate(objects, firmware, live, session.archives)
+    found, views, _ = locate(objects, firmware, live, session.archives)
     parts = []
     for slot in live.slots:
         pieces = [target for target in found.get(slot.handle, ()) if isinstance(target, Piece)]
