@@ -73,4 +73,24 @@ def test_a_version_that_was_replaced_long_ago(dut: Any, built: Project, tmp_path
     assert Path(trace.calls[0].file) == versions[0].folder / "work.c"
     wait = line_of(versions[0], "work.c", "} while (hold != 0);")
     assert wait - 3 <= trace.calls[0].line <= wait
+    report = {slot.handle: slot for slot in dut.session.slots().slots}
+    assert "frame #0 of the main stack" in report[trace.calls[0].slot].held_by
+    assert report[trace.calls[1].slot].held_by == ("hook of turn", "frame #1 of the main stack")
     dut.write("hold", 0)
+
+
+def test_slots_tells_who_uses_a_constant(dut: Any, built: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path / "p", built.board)
+    project.edit(
+        "work.c",
+        ("return x + 1;", 'extern const char *volatile said; said = "held by value"; return x + 1;'),
+        ("int counter = 1000;", "const char *volatile said;\nint counter = 1000;"),
+    )
+    dut.push(project.compile("work.c"))
+    slots = dut.session.slots().slots
+    (value,) = [slot for slot in slots if slot.function == "value"]
+    (text,) = [slot for slot in slots if slot.kind == "const"]
+    (said,) = [slot for slot in slots if slot.kind == "var"]
+    assert text.held_by == said.held_by == (f"slot {value.handle}, value",)
+    dut.session.device.pin(text.handle)
+    assert "pin" in next(s for s in dut.session.slots().slots if s.handle == text.handle).held_by

@@ -12,7 +12,7 @@ from hotflash.session.results import Backtrace, Call
 from hotflash.wire.messages import SlotKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from hotflash.debug import Code, State
     from hotflash.debug.cfi import Row
@@ -36,23 +36,15 @@ def exception_name(number: int) -> str:
     return _EXCEPTIONS.get(number, f"interrupt {number - 16}" if number >= 16 else f"exception {number}")
 
 
-def backtrace(session: Session, slots: Sequence[Slot] | None = None) -> Backtrace:
-    """See :meth:`Session.backtrace`."""
-    session.require_application()
-    live = session.device.live()
-    return walk(session, Walker(session, live if slots is None else _with(live, slots)))
+def backtrace(session: Session, live: LiveState | None = None) -> Backtrace:
+    """The calls under way where the application stands, or stood when the device was asked.
 
-
-def _with(live: LiveState, slots: Sequence[Slot]) -> LiveState:
-    from dataclasses import replace
-
-    return replace(live, slots=tuple(slots))
-
-
-def walk(session: Session, walker: Walker) -> Backtrace:
-    """The calls under way where the application stands, or stood when the device was asked."""
+    See :meth:`Session.backtrace`; ``live`` is what it runs, where that is known already.
+    """
     from hotflash.debug import State
 
+    session.require_application()
+    walker = Walker(session, session.device.live() if live is None else live)
     data = session.device.stack()
     words = _WORDS.unpack_from(data)
     registers, xpsr, process = words[:16], words[16], bool(words[17])
@@ -221,7 +213,9 @@ class Walker:
                 )
             )
         end = "" if calls and calls[-1].function in _OUTERMOST else found.end
-        return Backtrace(tuple(calls), end)
+        stack = "the process stack" if state.process else "the main stack"
+        thread = f"the handler of {exception_name(state.exception)}" if state.exception else stack
+        return Backtrace(tuple(calls), end, thread)
 
 
 _OUTERMOST = {"Reset_Handler", "reset", "_start", "Reset", "reset_handler"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from hotflash.errors import BuildIdError, HotflashError, RefusedError, UsageError
 from hotflash.journal import Journal
 from hotflash.session import ports
-from hotflash.session.names import Names, holders
+from hotflash.session.names import Names
 from hotflash.session.results import (
     ExportReport,
     FlashReport,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hotflash.device import Device
     from hotflash.elf.firmware import Firmware
     from hotflash.journal import UnitEdits
+    from hotflash.live import LiveState
     from hotflash.session.results import Backtrace, LinkReport, PushReport, ReadReport, RollbackReport, WriteReport
     from hotflash.toolchain import Archives
     from hotflash.types import TypedVariable
@@ -457,20 +458,32 @@ class Session:
                 journal = self.load_journal()
         return Names(self.firmware_or_none if self.runs else None, journal)
 
-    def backtrace(self) -> Backtrace:
-        """Where the application is, running or parked: the calls under way in the thread, or handler, at hand."""
+    def backtrace(self, live: LiveState | None = None) -> Backtrace:
+        """Where the application is, running or parked: the calls under way in the thread, or handler, at hand.
+
+        ``live`` is what it runs, where that is known already.
+        """
         from hotflash.session import backtrace
 
-        return backtrace.backtrace(self)
+        return backtrace.backtrace(self, live)
 
     def slots(self) -> SlotsReport:
         """The code heap, slot by slot."""
-        slots = self.device.slots()
-        hello = self.device.refresh()
-        names = self.names(self.observe(slots) if self.runs else None)
+        from hotflash.session.holders import Graph, holders, needs_graph
+
+        live = self.device.live() if self.runs else None
+        slots = live.slots if live is not None else self.device.slots()
+        hello = self.device.hello if live is not None else self.device.refresh()
+        names = self.names(self.observe(slots) if live is not None else None)
+        graph = Graph(self.device, slots) if needs_graph(slots) else None
+        trace = None
+        if live is not None and any(slot.flags & SlotFlag.FRAME for slot in slots):
+            with contextlib.suppress(HotflashError):
+                trace = self.backtrace(live)
+        by_handle = {slot.handle: slot for slot in slots}
         return SlotsReport(
             generation=hello.generation,
-            slots=tuple(slot_report(slot, names) for slot in slots),
+            slots=tuple(slot_report(s, names, holders(s, names, graph, by_handle, trace)) for s in slots),
             heap=Heap("code", hello.heap_base, hello.heap_size, hello.heap_free),
         )
 
@@ -585,7 +598,7 @@ def edits_of(entries: Iterable[UnitEdits]) -> tuple[LostEdit, ...]:
     )
 
 
-def slot_report(slot: Slot, names: Names) -> SlotReport:
+def slot_report(slot: Slot, names: Names, held_by: tuple[str, ...]) -> SlotReport:
     """One slot with its names."""
     named = names.slot(slot)
     try:
@@ -601,7 +614,7 @@ def slot_report(slot: Slot, names: Names) -> SlotReport:
         size=slot.length,
         generation=slot.generation,
         references=slot.refs,
-        held_by=holders(slot, names),
+        held_by=held_by,
         hash=f"{slot.hash:016x}",
     )
 
@@ -609,15 +622,13 @@ def slot_report(slot: Slot, names: Names) -> SlotReport:
 def heap_listing(session: Session, limit: int = 8) -> str:
     """What fills the code heap, largest first, in one line."""
     with contextlib.suppress(HotflashError):
-        slots = session.device.slots()
-        names = session.names()
-        hello = session.hello
-        reports = sorted((slot_report(slot, names) for slot in slots), key=lambda report: -report.size)
+        found = session.slots()
+        reports = sorted(found.slots, key=lambda report: -report.size)
         listed = [
             f"{report.function or report.kind} {report.size} bytes ({', '.join(report.held_by) or 'held by nothing'})"
             for report in reports[:limit]
         ]
         more = f", and {len(reports) - limit} more" if len(reports) > limit else ""
-        filled = f"{hello.heap_size - hello.heap_free} of {hello.heap_size} bytes are used"
+        filled = f"{found.heap.used} of {found.heap.size} bytes are used"
         return f"{filled}: {'; '.join(listed)}{more}" if listed else f"{filled}: the heap is empty"
     return ""

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotflash.live import slot_key
-from hotflash.wire.messages import SlotFlag, SlotKind
+from hotflash.wire.messages import SlotKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -101,27 +101,6 @@ class Names:
         """Name alone of the function that an address belongs to."""
         named = self.address(address, slots)
         return None if named is None else named.partition("+")[0].partition(" ")[0]
-
-
-def holders(slot: Slot, names: Names) -> tuple[str, ...]:
-    """Who holds a slot, in words."""
-    known = 0
-    words = []
-    if slot.flags & SlotFlag.BOUND:
-        known += 1
-        named = names.slot(slot).function
-        words.append(f"hook of {named}" if named else "hook")
-    if slot.flags & SlotFlag.UNDO:
-        known += 1
-        words.append("undo record")
-    if slot.flags & SlotFlag.OPEN:
-        known += 1
-        words.append("open transaction")
-    if slot.refs > known:
-        words.append("slots that use it" if not known else "other references")
-    if slot.flags & SlotFlag.FRAME:
-        words.append("frame")
-    return tuple(words)
 
 
 def defined_functions(obj: ObjectFile) -> dict[int, str]:

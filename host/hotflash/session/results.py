@@ -296,6 +296,8 @@ class Backtrace:
     calls: tuple[Call, ...]
     end: str
     """Why there are no more, in words; empty: the program began there."""
+    thread: str = ""
+    """Whose calls they are, in words: a stack's, or a handler's."""
 
     @property
     def lines(self) -> tuple[str, ...]:
