@@ -26,6 +26,7 @@ MEASUREMENTS = {
     "size": "bench.sizes:sizes",
     "link": "bench.link:link",
     "hooks": "bench.hooks:hooks",
+    "firmware": "bench.firmware:firmware",
 }
 """Topic: ``module:function``, which takes ``quick`` and returns the topic's rows."""
 

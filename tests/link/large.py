@@ -15,7 +15,7 @@ from hotflash.elf.firmware import Firmware
 from hotflash.elf.object import ObjectFile
 from tests.link.toolchain import CPU, SECTIONS, Workshop
 
-PER_UNIT = 100
+PER_UNIT = 50
 """Functions of a unit."""
 NOPS = 6
 FLAGS = [
