@@ -5,6 +5,7 @@
 # make test-link-all  every object of the toolchain's libraries, linked here and by GNU ld: the long run
 # make test-roundtrip-all   hundreds of generated programs, edited while they run (ROUNDTRIPS=600 SEED=1)
 # make lint    ruff and mypy
+# make fuzz    100,000 hostile objects, ELF, index, journal and settings files; COUNT=... SEED=... say otherwise
 # make bench   the numbers of docs/DESIGN.md, measured here and now
 
 SHELL := /bin/bash
@@ -38,7 +39,7 @@ TEST_MISSING := $(strip $(MISSING) $(call missing,$(TEST_TOOLS)) $(call absent,$
 ROUNDTRIPS ?= 600
 SEED ?= 1
 
-.PHONY: all setup demo demo-setup test test-fast test-link-all test-roundtrip-all lint bench clean packages test-packages
+.PHONY: fuzz all setup demo demo-setup test test-fast test-link-all test-roundtrip-all lint bench clean packages test-packages
 all: setup
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -82,6 +83,9 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+fuzz: setup
+	$(BIN)/python -m tests.hostile.fuzz --count $(or $(COUNT),100000) $(if $(SEED),--seed $(SEED))
 
 bench: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench

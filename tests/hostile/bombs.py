@@ -156,8 +156,24 @@ def chain(count: int = 6000) -> bytes:
     return elf(sections, [*symbols, function("work", 2 * count)])
 
 
+def wide_text() -> bytes:
+    """Text whose characters have 4 GB each."""
+    sections = [
+        Made(".text.work", 1, CODE + bytes(4), SHF_ALLOC | SHF_EXEC),
+        Made(".rodata.str", 1, b"text\0", SHF_ALLOC | SHF_MERGE | SHF_STRINGS, entsize=0xFFFFFFFF),
+        Made(".rel.text.work", 9, struct.pack("<II", len(CODE), 2 << 8 | 2), link=5, info=1, entsize=8),
+    ]
+    return elf(sections, [function("work", 1), Sym("", 0, 0, 3, 2)])
+
+
+def far_mark() -> bytes:
+    """A mapping symbol behind the end of its section."""
+    sections = [Made(".text.work", 1, CODE, SHF_ALLOC | SHF_EXEC)]
+    return elf(sections, [Sym("$t", 0, 0, 0, 1), Sym("$d", 0xFFFFFFFF, 0, 0, 1), function("work", 1)])
+
+
 OBJECTS = {f.__name__: f for f in (overlapping_sections, shared_names, zeros_without_end, strings_without_end,
-                                   statics_without_end, long_names, chain)}  # fmt: skip
+                                   statics_without_end, long_names, chain, wide_text, far_mark)}  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------- DWARF
@@ -239,6 +255,19 @@ def nested_blocks() -> tuple[bytes, bytes]:
     return _unit(b"\x01" + b"\x02" * 500_000 + b"\0" * 500_001), table
 
 
+def small_record() -> tuple[bytes, bytes]:
+    """A record of one byte with a member of four."""
+    table = (
+        _abbreviation(1, 0x11, 1) + _abbreviation(2, 0x34, 0, (3, 8), (2, 0x18), (0x49, 0x13))
+        + _abbreviation(3, 0x13, 1, (0x0B, 0x0B)) + _abbreviation(4, 0x0D, 0, (3, 8), (0x49, 0x13))
+        + _abbreviation(5, 0x24, 0, (3, 8), (0x0B, 0x0B), (0x3E, 0x0B)) + b"\0"
+    )  # fmt: skip
+    variable = b"\x02thing\0\x05\x03" + struct.pack("<I", 0x20080000)
+    start = HEADER + 1 + len(variable) + 4
+    record = b"\x03\x01\x04m\0" + struct.pack("<I", start + 10) + b"\0"
+    return _unit(b"\x01" + variable + struct.pack("<I", start) + record + b"\x05int\0\x04\x05\0"), table
+
+
 def sibling_loop() -> tuple[bytes, bytes]:
     """An entry that is its own sibling."""
     table = _abbreviation(1, 0x11, 1) + _abbreviation(2, 0x13, 1, (1, 0x13)) + b"\0"
@@ -247,8 +276,8 @@ def sibling_loop() -> tuple[bytes, bytes]:
 
 def compressed() -> tuple[bytes, bytes]:
     """A section that would be very large when decompressed."""
-    return COMPRESSED + zlib.compress(bytes(1 << 28)), b"\0"
+    return COMPRESSED + zlib.compress(bytes(1 << 24)), b"\0"
 
 
 DWARF = {f.__name__: f for f in (wide_entries, tables_all_over, deep_types, signatures, nested_blocks, sibling_loop,
-                                 compressed)}  # fmt: skip
+                                 small_record, compressed)}  # fmt: skip

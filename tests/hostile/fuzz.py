@@ -270,7 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
         command = [sys.executable, "-m", "tests.hostile.fuzz", "--worker", f"--seed={options.seed}",
                    f"--first={first}", f"--count={count}", f"--keep={options.keep}"]  # fmt: skip
         if options.corpus:
-            command.append(f"--corpus={options.corpus}")
+            command.append(f"--corpus={options.corpus.resolve()}")
         worker = subprocess.run(command, check=False)
         done += count
         if worker.returncode < 0 or worker.returncode > 1:
@@ -290,6 +290,8 @@ def _work(options: argparse.Namespace) -> int:
             if number % 500 == 0:
                 place.write_text(str(number))
 
+        if options.corpus:
+            return _collect(readers, options)
         failures = fuzz(readers, options.seed, options.first, options.count, note)
         for failure in failures:
             options.keep.mkdir(parents=True, exist_ok=True)
@@ -304,6 +306,25 @@ def _work(options: argparse.Namespace) -> int:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         print(f"  {usage.ru_utime:.0f} s of processor time, {usage.ru_maxrss >> 10} MB at most", flush=True)
     return int(bool(failures))
+
+
+def _collect(readers: Readers, options: argparse.Namespace) -> int:
+    """Keeps one reduced object for each way to end; those that are small."""
+    target = readers.targets["object"]
+    target.seeds = [entry for entry in target.seeds if len(entry[1]) < 2500]
+    options.corpus.mkdir(parents=True, exist_ok=True)
+    for number in range(options.first, options.first + options.count):
+        draw = random.Random(f"{options.seed}:{number}")
+        _, data = draw.choice(target.seeds)
+        patches = target.mutate(data, draw)
+        what, allowed = outcome(target, apply(data, patches))
+        target.known[what] = target.known.get(what, 0) + 1
+        if allowed and target.known[what] == 1:
+            kept = reduce(data, patches, lambda tried, what=what: outcome(target, tried)[0] == what)
+            name = f"object-{zlib.crc32(what.encode()):08x}"
+            (options.corpus / name).write_bytes(apply(data, kept))
+    print(f"{len(target.known)} outcomes")
+    return 0
 
 
 if __name__ == "__main__":

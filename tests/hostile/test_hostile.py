@@ -14,9 +14,12 @@ from hotflash import types
 from hotflash.elf import format as elf
 from hotflash.elf.firmware import Firmware
 from hotflash.elf.object import ObjectFile
-from hotflash.errors import ElfError, UsageError
+from hotflash.errors import ElfError, RefusedError, UsageError
+from hotflash.link import plan
+from hotflash.settings import load
 from tests.hostile import bombs, seeds
 from tests.hostile.fuzz import Readers, limited, outcome
+from tests.link.device import Device
 from tests.link.toolchain import ROOT, Workshop
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -96,6 +99,7 @@ def test_what_the_bombs_are_refused_for() -> None:
         ("deep_types", "more than 4000000 parts"),
         ("nested_blocks", "nested too deep"),
         ("sibling_loop", "sibling outside of its unit"),
+        ("small_record", "smaller than its member m"),
         ("compressed", "more than any firmware's"),
     ],
 )
@@ -111,6 +115,32 @@ def test_what_debug_information_is_refused_for(base: Firmware, tmp_path: Path, n
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Firmware:
     return seeds.firmware(Workshop(tmp_path_factory.mktemp("base")))
+
+
+def test_what_objects_are_refused_for(base: Firmware) -> None:
+    for name, problem in (("wide_text", "4294967295-byte characters"), ("far_mark", "mapping symbol"),
+                          ("zeros_without_end", "more than any board's memory")):  # fmt: skip
+        with pytest.raises(RefusedError, match=problem):
+            plan([ObjectFile.parse(bombs.OBJECTS[name](), "a.o")], base, Device(base).live)
+
+
+def test_segments_end_with_the_address_space(base: Firmware, tmp_path: Path) -> None:
+    data = bytearray(base.data)
+    (start,) = struct.unpack_from("<I", data, 28)
+    struct.pack_into("<I", data, start + 8, 0xFFFFFF00)
+    path = tmp_path / "app.elf"
+    path.write_bytes(data)
+    with pytest.raises(ElfError, match="behind the last address"):
+        Firmware.load(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["baud = " + "9" * 5000, "port = " + "[" * 100_000, 'elf = "~nobody-of-that-name/app.elf"']
+)
+def test_settings_without_end(tmp_path: Path, text: str) -> None:
+    (tmp_path / "hotflash.toml").write_text(text)
+    with pytest.raises(UsageError, match=r"hotflash\.toml"):
+        load(project=tmp_path, env={"HOME": str(tmp_path)})
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:

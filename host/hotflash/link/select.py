@@ -484,16 +484,19 @@ class Linker:
             else:
                 slot.refs += piece.refs
         slot.size = max(len(slot.data), 1)
-        for _, _, target, _ in slot.refs:
+        for target in dict.fromkeys([ref[2] for ref in slot.refs]):
             self._depend(slot, target)
         if any(p.code for p in component.pieces):
             self._veneers(slot)
         slot.size = max(len(slot.data), 1)
-        self._total += slot.size
-        if self._total > _MAX_TOTAL:
-            raise LinkError(f"with {slot.where} the patch has {self._total} bytes, more than any board's memory")
+        self._count(slot, slot.size)
         slot.ordinal = len(self.slots)
         self.slots.append(slot)
+
+    def _count(self, slot: SlotPlan, size: int) -> None:
+        self._total += size
+        if self._total > _MAX_TOTAL:
+            raise LinkError(f"with {slot.where} the patch has {self._total} bytes, more than any board's memory")
 
     def _recursion(self, slot: SlotPlan, function: Function) -> None:
         """Sends branches to the function's own start, which carry no relocation, through its patch point.
@@ -556,6 +559,7 @@ class Linker:
             slot.pieces.append(piece)
             piece.offset = offset
             slot.data += bytes(max(offset + piece.size - len(slot.data), 0))
+            self._count(slot, piece.size)
             slot.data[offset : offset + piece.size] = piece.masked or bytes(piece.size)
             slot.refs += [(offset + at, kind, target, addend) for at, kind, target, addend in piece.refs]
             for _, _, target, _ in piece.refs:

@@ -201,8 +201,9 @@ class Variables:
         if self._users is None:
             self._users = {}
             for section, name in view.code_sections():
+                source = function_name(name)
                 for index in {r[2] for r in view.object.relocations(section)}:
-                    self._users.setdefault(view.object.symbols[index].section, set()).add(function_name(name))
+                    self._users.setdefault(view.object.symbols[index].section, set()).add(source)
         found = self._users.get(symbol.section, set())
         if view.clang and "." in base_name(symbol.name):  # clang says it: function.variable
             found = found | {symbol.name.split(".", 1)[0]}
