@@ -13,6 +13,7 @@ import resource
 import shutil
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from bench.table import Row, at_most
@@ -116,9 +117,10 @@ def firmware(*, quick: bool = False) -> list[Row]:
         many = Application(folder / "many", functions, types_)
         rows = _loads(many, 2 if quick else 15)
         both = few, many
-        try:
+        with ExitStack() as boards:
             for app in both:
                 hotflash(app.folder, "sim", "--detach", "--board", BOARD)
+                boards.callback(hotflash, app.folder, "sim", "--stop")
                 hotflash(app.folder, "flash", app.elf)
             for number in range(colds):
                 for app in both:
@@ -128,9 +130,6 @@ def firmware(*, quick: bool = False) -> list[Row]:
                     session.push([app.versions[0]])
                     for number in range(1, warms + 1):
                         app.push_warm(session, number)
-        finally:
-            for app in both:
-                hotflash(app.folder, "sim", "--stop")
     how = f"processor time of the host, least of {colds}: {min(many.cold):.0f} to {min(few.cold):.0f} ms"
     rows.append(_ratio("push from a cold shell", min(many.cold) / min(few.cold), functions, how))
     how = f"processor time of the host, median of {warms}: {median(many.warm):.1f} to {median(few.warm):.1f} ms"

@@ -114,7 +114,8 @@ def incompatibility(thing: Mapping[int, int | str], firmware: Mapping[int, int |
         )
     profile = int(thing.get(CPU_ARCH_PROFILE, 0))
     if profile not in (0, ord("M")):
-        return f"is compiled for the {chr(profile)} profile, not for Cortex-M", "use the firmware's -mcpu"
+        name = chr(profile) if profile < 0x80 else f"unknown ({profile:#x})"
+        return f"is compiled for the {name} profile, not for Cortex-M", "use the firmware's -mcpu"
     call, base = int(thing.get(VFP_ARGS, 0)), int(firmware.get(VFP_ARGS, 0))
     names = {0: "soft or softfp", 1: "hard", 2: "a private variant"}
     # What says nothing of floating-point numbers passes none: assembly, as in libgcc. GNU ld sees it so, too.
