@@ -166,6 +166,11 @@ uint32_t hf_boot_ram(void)
     return hf_state.ram_start;
 }
 
+uint32_t hf_boot_stack_limit(void)
+{
+    return ((const struct hf_image_header *)hf_ptr(hf_state.header))->stack_limit;
+}
+
 bool hf_boot_hello_seen(void)
 {
     return hf_state.hello != 0;

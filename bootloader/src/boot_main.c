@@ -20,6 +20,7 @@ void hf_main(void)
     how = hf_boot_decide();
     if (how == HF_BOOT_HOT) {
         hf_boot_started();
+        hf_arch_protect(hf_boot_stack_limit()); /* before it answers */
     }
     hf_arch_init();
     if (how == HF_BOOT_HOT) {

@@ -40,13 +40,13 @@ void hf_arch_unmask(uint32_t state);
 /* Pends the monitor's software interrupt, at PendSV's present priority. */
 void hf_arch_pend(void);
 
-/* Swaps `count` words with memory, interrupts masked. Returns the number of instructions executed
- * while masked. */
+/* Swaps `count` words with memory, interrupts masked and memory protection out of the way. Returns the
+ * number of instructions executed while masked. */
 uint32_t hf_arch_swap(struct hf_pair *pairs, uint32_t count);
 
-/* Copies to the code heap or the hook table: address and length multiples of 4, at most 32 bytes per
- * masked stretch, so that a W^X memory protection can be lifted around each. Returns the most
- * instructions executed in one masked stretch. */
+/* Copies to the code heap or the hook table, past the memory protection: address and length multiples
+ * of 4, at most 32 bytes per masked stretch; between the stretches nothing is writable. Returns the
+ * most instructions executed in one masked stretch. */
 uint32_t hf_arch_heap_write(uint32_t address, const void *data, uint32_t length);
 
 /* Makes code that was written to RAM visible to instruction fetch. */
@@ -83,7 +83,16 @@ void hf_arch_idle(void);
 /* SCB CPUID (ARMv7-M ARM B3.2.3). */
 uint32_t hf_arch_core(void);
 
+/* Memory protection: mpu.c of the core, or arch/nompu for boards that lack it. */
 bool hf_arch_has_mpu(void);
+
+/* Before a HOT application starts: code heap and flash executable and read-only, hook table read-only,
+ * other memory not executable (unless HF_EXECUTE_RAM), and a read-only guard at the lowest end of the
+ * main stack, the first 128 aligned bytes from `stack_limit` (0: not known, no guard). */
+void hf_arch_protect(uint32_t stack_limit);
+
+/* What of that is in force now, HF_PROTECT_*: the application may have its own settings. */
+uint32_t hf_arch_protection(void);
 
 /* HF_HELLO_PRIO_ZERO and HF_HELLO_PENDSV_ZERO as they are now. */
 uint32_t hf_arch_priority_flags(void);

@@ -39,7 +39,7 @@ struct hf_image_header {
     uint32_t nops;          /*  60 16-bit nops per patch point (4 or 6) */
     uint8_t build_id[HF_BUILD_ID_BYTES]; /*  64 GNU build ID (SHA-1) */
     struct hf_image_vector vector[HF_IMAGE_VECTORS]; /* 84 entries that were merged */
-    uint32_t reserved;      /* 156 zero */
+    uint32_t stack_limit;   /* 156 lowest address of the main stack; 0: not said */
     uint32_t mark[4];       /* 160 { HF_IMAGE_MARK, crc, ~crc, HF_IMAGE_MARK }; erased: not valid */
     uint32_t padding[4];    /* 176 zeros */
 };

@@ -91,6 +91,15 @@ enum hf_hello_flag {
     HF_HELLO_TICK = 32768, /* the board has the periodic interrupt that trials need */
 };
 
+enum hf_protect_flag {
+    HF_PROTECT_HEAP = 1, /* code heap: executable and read-only */
+    HF_PROTECT_HOOKS = 2, /* hook table: read-only */
+    HF_PROTECT_FLASH = 4, /* flash: executable and read-only */
+    HF_PROTECT_RAM = 8, /* other memory: not executable */
+    HF_PROTECT_STACK = 16, /* a guard below the main stack */
+    HF_PROTECT_TAKEN = 32, /* the application has changed the MPU's settings; the other flags say what still holds */
+};
+
 enum hf_slot_flag {
     HF_SLOTF_BOUND = 1, /* a hook runs it */
     HF_SLOTF_UNDO = 2, /* the undo record holds it */
@@ -403,7 +412,7 @@ static inline void hf_put_hello_reply(struct hf_writer *c, const struct hf_hello
 #define HF_STATUS_REQUEST ""
 
 /* Reply to Status. */
-#define HF_STATUS_REPLY "4444444444vv"
+#define HF_STATUS_REPLY "4444444444vv1"
 struct hf_status_reply {
     uint32_t uptime; /* microseconds, wraps */
     uint32_t log_dropped; /* log lines dropped because the line could not keep up */
@@ -417,8 +426,9 @@ struct hf_status_reply {
     uint32_t drift; /* reference counts that a recount found wrong; must be 0 */
     uint32_t hooks_bound; /* hooks that do not have their initial value */
     uint32_t stack_free; /* bytes of the monitor's stack never used */
+    uint32_t protection; /* protection flags: what the MPU keeps from the application */
 };
-_Static_assert(sizeof(struct hf_status_reply) == 4 * 12, "only words");
+_Static_assert(sizeof(struct hf_status_reply) == 4 * 13, "only words");
 
 static inline void hf_put_status_reply(struct hf_writer *c, const struct hf_status_reply *m)
 {

@@ -82,6 +82,9 @@ enum hf_boot hf_boot_decide(void);
 /* Address of the vector table of the application that hf_boot_decide() found. */
 uint32_t hf_boot_vectors(void);
 
+/* Lowest address of that application's main stack; 0: it does not say. */
+uint32_t hf_boot_stack_limit(void);
+
 /* Whether a Hello has come since hf_boot_decide(). */
 bool hf_boot_hello_seen(void);
 

@@ -107,6 +107,7 @@ HF_HANDLER(hf_do_status)
         .scan_words = hf_state.scan_words,
         .scan_us = hf_state.scan_us,
         .drift = hf_state.drift,
+        .protection = hf_arch_protection(),
     };
     const uint32_t *word = hf_map.stack_low;
 

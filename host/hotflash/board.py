@@ -102,6 +102,8 @@ class Board:
     """Of the periodic timer's; None: the board has none, so no trials."""
     watchdog: str
     """One of :data:`WATCHDOGS`."""
+    execute_ram: bool
+    """Whether an MPU leaves all memory executable, for applications with code in RAM."""
     regions: Mapping[str, Region]
     """The memory map, by region name; aliases included."""
     qemu: Qemu | None
@@ -172,6 +174,7 @@ class Board:
             soft_irq=irq.number("soft", 0, _MAX_IRQ),
             tick_irq=irq.optional_number("tick", 0, _MAX_IRQ),
             watchdog=table.choice("watchdog", WATCHDOGS, default="none"),
+            execute_ram=table.flag("execute_ram"),
             regions=read_memory_map(path / "memory.ld"),
             qemu=qemu,
         )
@@ -220,23 +223,52 @@ class Board:
                 f"{memory}: HF_APP starts at {self.regions['HF_APP'].origin:#010x}; a vector table of "
                 f"{self.vectors} words has to be aligned to {align} bytes"
             )
-        # One region of the MPU makes the code heap executable and read-only: its size is a power of two and its base
-        # a multiple of that (ARMv7-M ARM B3.5.8 and B3.5.9; ARMv8-M has bounds instead).
-        heap = self.regions["HF_HEAP"]
-        if (
-            "mpu" not in self.lacks
-            and self.arch != "armv8m"
-            and (heap.length & (heap.length - 1) or heap.origin % heap.length)
-        ):
+        if "mpu" not in self.lacks and self.arch != "armv8m":  # ARMv8-M regions have bounds instead
+            self._check_protection(memory)
+
+    def _check_protection(self, memory: Path) -> None:
+        """Each protected range gets one MPU region, which must hold nothing else."""
+        heap, hooks = self.regions["HF_HEAP"], self.regions["HF_HOOKS"]
+        if heap.length & (heap.length - 1) or heap.origin % heap.length:
             raise UsageError(
                 f"{memory}: HF_HEAP ({heap.length} bytes at {heap.origin:#010x}) does not fit one MPU region",
                 hint="make its size a power of two and align it to that",
             )
+        boot, app = self.regions["HF_BOOT"], self.regions["HF_APP"]
+        if boot.origin > app.origin:
+            raise UsageError(
+                f"{memory}: HF_BOOT lies behind HF_APP; one MPU region from the first to the other is needed"
+            )
+        flash = Region("HF_BOOT and HF_APP", "", boot.origin, app.end - boot.origin)
+        for part, own in ((hooks, ("HF_HOOKS",)), (flash, ("HF_BOOT", "HF_APP"))):
+            covered = mpu_cover(part.origin, part.length)
+            for name in REGIONS:
+                other = self.regions[name]
+                if name not in own and covered.origin < other.end and other.origin < covered.end:
+                    raise UsageError(
+                        f"{memory}: the MPU region that {part.name} needs ({covered.origin:#010x} to "
+                        f"{covered.end:#010x}) would make {name} read-only as well",
+                        hint=f"move {name}, or align {part.name}: a region is a power of two, or some eighths of it",
+                    )
 
     @property
     def services(self) -> int:
         """Address of the bootloader's services (docs/SPEC.md, Services)."""
         return self.regions["HF_BOOT"].origin + SERVICES_OFFSET
+
+
+def mpu_cover(first: int, length: int) -> Region:
+    """What the smallest PMSAv7 region around a range covers, in whole eighths (ARMv7-M ARM B3.5.8 and B3.5.9).
+
+    The bootloader computes the same (``cover`` in ``bootloader/arch/armv7m/mpu.c``). ``length`` is at least 1.
+    """
+    last = first + length - 1
+    bits = max(5, (first ^ last).bit_length())
+    eighth = 1 << (bits - 3)
+    low, high = first // eighth * eighth, (last // eighth + 1) * eighth
+    if bits < 8:  # no eighths below 256 bytes
+        low, high = first >> bits << bits, (first >> bits << bits) + (1 << bits)
+    return Region("", "", low, high - low)
 
 
 def board_names(board_path: Iterable[str | Path] = ()) -> list[str]:
@@ -292,6 +324,11 @@ class _Table:
             self._known.add(key)
             return None
         return self.number(key, low, high)
+
+    def flag(self, key: str) -> bool:
+        """True or false; false when it is not there."""
+        value: bool = self._get(key, bool, "true or false", default=False)
+        return value
 
     def texts(self, key: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
         value = self._get(key, list, "a list of texts", None if default is None else list(default))

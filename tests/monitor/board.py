@@ -37,6 +37,7 @@ class Field(IntEnum):
     STUCK = 13
     """A handler of the application does not return: only the receive interrupt runs."""
     PROCESS_STACK = 14
+    PROTECTION = 15
 
 
 class Step(IntEnum):

@@ -395,6 +395,11 @@ def test_priority_flags_are_told(client: Client) -> None:
     assert flags & m.HelloFlag.PENDSV_ZERO
 
 
+def test_protection_is_told(client: Client) -> None:
+    client.board.set(Field.PROTECTION, m.ProtectFlag.HEAP | m.ProtectFlag.TAKEN)
+    assert client.status().protection == m.ProtectFlag.HEAP | m.ProtectFlag.TAKEN
+
+
 def test_pins_keep_a_slot_and_are_counted(client: Client) -> None:
     pinned = replace(FUNCTION, data=b"pinned" * 9)
     (grant,), _ = client.push([pinned])

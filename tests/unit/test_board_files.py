@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotflash import sdk
-from hotflash.board import REGIONS, Board, board_names, read_memory_map
+from hotflash.board import REGIONS, Board, board_names, mpu_cover, read_memory_map
 from hotflash.errors import HotflashError, UsageError
 from tests.unit.hotapp import run
 
@@ -91,6 +91,7 @@ def test_not_found(name: str, message: str, hint: str) -> None:
         ('["flash", "break"]', '"flash"', "lacks: 'flash' is not a list of texts"),
         ('["flash", "break"]', "[1]", "lacks: 1 is not a text"),
         ("[irq] ", "[interrupts] ", r"irq: missing; a table \[irq\]"),
+        ("baud = 115200", "baud = 115200\nexecute_ram = 1", "execute_ram: 1 is not true or false"),
         ("soft = 31", "soft = 31\nhard = 1", "irq.hard: no such key"),
         ("soft = 31", "soft = 32", "irq.soft = 32 is outside of the vector table, which has 48 words"),
         ("soft = 31", "soft = 1", "irq.soft = 1 is the UART's"),
@@ -126,6 +127,17 @@ def test_a_board_without_emulation_is_a_board(folder: Path) -> None:
         ("ORIGIN = 0x20040000, LENGTH = 256K", "ORIGIN = 0x20040000, LENGTH = 200K", "HF_HEAP .* one MPU region"),
         ("ORIGIN = 0x20040000, LENGTH = 256K", "ORIGIN = 0x20060000, LENGTH = 256K", "overlaps|one MPU region"),
         ("ORIGIN = 0x20040000, LENGTH = 256K", "ORIGIN = 0x20030000, LENGTH = 128K", "HF_HEAP .* one MPU region"),
+        (
+            "LENGTH = 32K   /* hook table, up to 8,192 entries */\n    HF_MONITOR (rw)  : ORIGIN = 0x20008000,",
+            "LENGTH = 29K\n    HF_MONITOR (rw)  : ORIGIN = 0x20007800,",
+            "HF_HOOKS needs .* HF_MONITOR read-only",
+        ),
+        (
+            "ORIGIN = 0x00008000, LENGTH = 992K",
+            "ORIGIN = 0x20100000, LENGTH = 32K",
+            "HF_APP needs .* HF_HOOKS read-only",
+        ),
+        ("ORIGIN = 0x00000000", "ORIGIN = 0x01000000", "HF_BOOT lies behind HF_APP"),
         ("LENGTH = 992K", "LENGTH = 0", "HF_APP is empty"),
         ("LENGTH = 992K", "LENGTH = 0xFFFFFFFF", "outside of the 32-bit"),
         ("LENGTH = 992K", "LENGTH = 992X", "cannot compute '992X'"),
@@ -148,6 +160,24 @@ def test_a_board_without_mpu_may_have_any_heap(folder: Path) -> None:
     _change(folder / "memory.ld", "ORIGIN = 0x20040000, LENGTH = 256K", "ORIGIN = 0x20040000, LENGTH = 200K")
     _change(folder / "board.toml", '["flash", "break"]', '["flash", "break", "mpu"]')
     assert Board.load(folder).regions["HF_HEAP"].length == 200 * 1024
+
+
+@pytest.mark.parametrize(
+    ("first", "length", "low", "high"),
+    [
+        (0, 1 << 20, 0, 1 << 20),
+        (0x20000000, 0x8000, 0x20000000, 0x20008000),
+        (0x08000000, 0xE0000, 0x08000000, 0x080E0000),  # seven eighths
+        (0x08004000, 0x100, 0x08004000, 0x08004100),
+        (0x08004010, 0xF0, 0x08004000, 0x08004100),
+        (0x0803FFE0, 0x40, 0x08030000, 0x08050000),  # across a boundary: an eighth on each side
+        (0x20000004, 4, 0x20000000, 0x20000020),
+        (0x20000060, 64, 0x20000060, 0x200000A0),
+    ],
+)
+def test_what_an_mpu_region_covers(first: int, length: int, low: int, high: int) -> None:
+    covered = mpu_cover(first, length)
+    assert (covered.origin, covered.end) == (low, high)
 
 
 def test_files_that_cannot_be_read(folder: Path) -> None:

@@ -269,6 +269,29 @@ def test_heap_and_warnings_of_status(board: fakes.FakeDevice, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
+    ("protection", "shown", "warned"),
+    [
+        (31, "code heap, hook table, flash read-only; other memory not executable; main stack guarded", ""),
+        (7, "code heap, hook table, flash read-only\n", ""),
+        (63, "main stack guarded", "settings of its own in the MPU\n"),
+        (33, "code heap read-only\n", "in the MPU: nothing keeps stray writes from hook table, flash\n"),
+        (32, "protected    nothing\n", "nothing keeps stray writes from code heap, hook table, flash\n"),
+    ],
+)
+def test_status_says_what_is_protected(
+    board: fakes.FakeDevice, capsys: pytest.CaptureFixture[str], *, protection: int, shown: str, warned: str
+) -> None:
+    from dataclasses import replace
+
+    board.hello = replace(board.hello, flags=int(fakes.RUNNING | HelloFlag.MPU))
+    board.counters = replace(board.counters, protection=protection)
+    out = run(capsys, "status")[0]
+    assert shown in out
+    assert warned in out
+    assert ("MPU" in out) == bool(warned)
+
+
+@pytest.mark.parametrize(
     ("flags", "text"),
     [
         (HelloFlag(0), "flash APP.elf"),

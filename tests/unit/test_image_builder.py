@@ -157,6 +157,20 @@ def test_plain_image_is_not_hot(firmware: Firmware) -> None:
         builder.check(firmware.read(0x8000, 0x1000), 0x8000)
 
 
+def test_end_of_the_stack(tmp_path: Path) -> None:
+    """It is laid down from a symbol of the link, and must be in RAM."""
+    objects = [compile_c(tmp_path, "app.c", SOURCE), compile_c(tmp_path, "startup.c", STARTUP)]
+    for limit, said in ((0x200BF000, True), (0x20040000, False)):
+        flags = [*sdk.ldflags(BOARD), f"-Wl,--defsym=__hf_stack_limit={limit:#x}"]
+        firmware = Firmware.load(link(tmp_path, objects, ldflags=flags))
+        assert firmware.header.stack_limit == limit
+        if said:
+            assert builder.build(firmware, BOARD).header.stack_limit == limit
+        else:
+            with pytest.raises(ElfError, match=r"its main stack ends at 0x20040000, which is not in HF_RAM"):
+                builder.build(firmware, BOARD)
+
+
 def test_six_nops(tmp_path: Path) -> None:
     flags = sdk.cflags(BOARD, nops=6)
     objects = [

@@ -29,6 +29,7 @@ HEADERS = st.builds(
     ram_start=WORDS,
     ram_end=WORDS,
     nops=WORDS,
+    stack_limit=WORDS,
     flags=WORDS,
     length=WORDS,
     crc=WORDS,
@@ -64,6 +65,7 @@ def test_offsets_are_those_of_the_c_header(tmp_path: Path) -> None:
         "ram_start": "ram_start",
         "ram_end": "ram_end",
         "nops": "nops",
+        "stack_limit": "stack_limit",
     }
     lines = [f'printf("{ours} %zu\\n", offsetof(struct hf_image_header, {theirs}));' for ours, theirs in names.items()]
     lines += [

@@ -131,11 +131,6 @@ uint32_t hf_arch_core(void)
     return REG32(SCB_CPUID);
 }
 
-bool hf_arch_has_mpu(void)
-{
-    return (REG32(MPU_TYPE) >> 8 & 0xFFu) != 0;
-}
-
 /* -------------------------------------------------------------------------------------- probes */
 
 uint32_t hf_probe_1(uint32_t to, uint32_t from, uint32_t count);

@@ -377,14 +377,30 @@ hf_trap:
     bx lr
     end hf_probe_failed_code
 
+/* The two functions that write what the MPU keeps from being written do so under FAULTMASK, where it
+ * does not apply unless HFNMIENA is set (ARMv7-M ARM B3.5.3): an application that set it loses it.
+ * Clobbers r2, r3. */
+    func hf_mpu_fit
+    ldr r3, =0xE000ED94     /* MPU_CTRL */
+    ldr r2, [r3]
+    tst r2, #2
+    it eq
+    bxeq lr
+    bic r2, #2
+    str r2, [r3]
+    dsb
+    isb
+    bx lr
+    end hf_mpu_fit
+
 /* uint32_t hf_arch_swap(struct hf_pair *pairs, uint32_t count). Seven masked instructions a pair,
  * and two to end it. */
     func hf_arch_swap
     cbz r1, 2f
-    push {r4, r5}
-    mrs r5, primask
+    push {r4, lr}
+    bl hf_mpu_fit
     rsb r12, r1, r1, lsl #3 /* 7 * count */
-    cpsid i
+    cpsid f
 1:  ldrd r2, r3, [r0]       /* 1 address, value */
     ldr r4, [r2]            /* 2 */
     str r3, [r2]            /* 3 */
@@ -393,11 +409,10 @@ hf_trap:
     subs r1, #1             /* 6 */
     bne 1b                  /* 7 */
     dsb
-    msr primask, r5
+    cpsie f
     isb
     add r0, r12, #2
-    pop {r4, r5}
-    bx lr
+    pop {r4, pc}
 2:  movs r0, #0
     bx lr
     end hf_arch_swap
@@ -405,27 +420,27 @@ hf_trap:
 /* uint32_t hf_arch_heap_write(uint32_t address, const void *data, uint32_t length). Data is loaded
  * before and stored after masking: at most 32 bytes, two instructions a stretch. */
     func hf_arch_heap_write
-    push {r4-r11}
-    mrs r12, primask
+    push {r4-r11, lr}
+    mov r12, r2
+    bl hf_mpu_fit
     b 2f
 1:  ldmia r1!, {r4-r11}
-    cpsid i
+    cpsid f
     stmia r0!, {r4-r11}
-    msr primask, r12
-2:  subs r2, #32
+    cpsie f
+2:  subs r12, #32
     bhs 1b
-    adds r2, #32
+    adds r12, #32
     beq 4f
 3:  ldr r4, [r1], #4
-    cpsid i
+    cpsid f
     str r4, [r0], #4
-    msr primask, r12
-    subs r2, #4
+    cpsie f
+    subs r12, #4
     bhi 3b
 4:  dsb
     movs r0, #2
-    pop {r4-r11}
-    bx lr
+    pop {r4-r11, pc}
     end hf_arch_heap_write
 
 /* void hf_arch_start(uint32_t vectors): as after a reset, but with the stack and the table of the

@@ -10,6 +10,8 @@ from hotflash.cli import output
 from hotflash.cli.context import App, shared_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hotflash.session.results import Heap, StatusReport
 
 _WARNING = click.style(f"{'warning':<12}", fg="yellow")
@@ -76,6 +78,7 @@ def _rows(report: StatusReport) -> list[tuple[str, str]]:
             *((f"{heap.name} heap", _heap(heap)) for heap in report.heaps),
             ("hooks", f"{hooks}; table of {output.number(report.hook_capacity)}"),
             ("commits", f"{output.number(counters['commits'])}; {masked}"),
+            ("protected", _protection(report.protection)),
             ("reaper", f"{output.number(counters['scan_words'])} words in the last scan, {longest}"),
         ]
     return [
@@ -84,6 +87,19 @@ def _rows(report: StatusReport) -> list[tuple[str, str]]:
         ("line", ", ".join(lost) if lost else "nothing lost"),
         ("up", f"{report.uptime:.1f} s, boot {report.boot_count}"),
     ]
+
+
+def _protection(kept: Sequence[str]) -> str:
+    """What the MPU keeps from the application."""
+    read_only = [
+        text for key, text in (("heap", "code heap"), ("hooks", "hook table"), ("flash", "flash")) if key in kept
+    ]
+    parts = [f"{', '.join(read_only)} read-only"] if read_only else []
+    if "ram" in kept:
+        parts.append("other memory not executable")
+    if "stack" in kept:
+        parts.append("main stack guarded")
+    return "; ".join(parts) or "nothing"
 
 
 def _heap(heap: Heap) -> str:

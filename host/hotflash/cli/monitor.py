@@ -227,7 +227,7 @@ class Monitor:
         with contextlib.suppress(HotflashError):
             slots = self.session.device.slots()
             names = self.session.names()
-        report = faults.decode(fault, names, slots)
+        report = faults.decode(fault, names, slots, self.session.hello)
         if self.app.json:
             output.data_json("fault", report)
         else:

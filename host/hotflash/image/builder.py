@@ -142,6 +142,11 @@ def _check_header(firmware: Firmware, board: Board) -> None:
             f"its header says {header.nops} nops per patch point; 4 and 6 are possible on {board.arch}",
             "set -fpatchable-function-entry and -Wl,--defsym=__hf_nops to the same number",
         )
+    if header.stack_limit and not ram.holds(header.stack_limit, 256):
+        raise firmware.fail(
+            f"its main stack ends at {header.stack_limit:#010x}, which is not in HF_RAM",
+            "set __hf_stack_limit in the linker script to the lowest address of the main stack",
+        )
     if 4 * header.hook_capacity > hooks.length:
         raise firmware.fail(
             f"its hook table of {header.hook_capacity} entries is larger than HF_HOOKS of {board.name}, "

@@ -89,6 +89,8 @@ class ImageHeader:
     """Flash address of ``hook_count`` initial values."""
     build_id: bytes = bytes(20)
     """GNU build ID (SHA-1)."""
+    stack_limit: int = 0
+    """Lowest address of the main stack; 0: the application does not say."""
     vectors: tuple[tuple[int, int], ...] = ()
     """Merged entries of the vector table: index and what the application had there."""
     mark: tuple[int, int, int, int] = ERASED_MARK
@@ -108,7 +110,8 @@ class ImageHeader:
         records = [number for vector in self.vectors for number in vector]
         records += [0] * (2 * VECTORS - len(records))
         words = [getattr(self, name) for name in _WORDS]
-        return _LAYOUT.pack(MAGIC, VERSION, SIZE, *words, self.build_id, *records, 0, *self.mark, 0, 0, 0, 0)
+        tail = (self.stack_limit, *self.mark, 0, 0, 0, 0)
+        return _LAYOUT.pack(MAGIC, VERSION, SIZE, *words, self.build_id, *records, *tail)
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> ImageHeader:
@@ -130,11 +133,12 @@ class ImageHeader:
         count = len(_WORDS)
         records = rest[count + 1 : count + 1 + 2 * VECTORS]
         vectors = tuple((index, value) for index, value in zip(records[::2], records[1::2], strict=True) if index)
-        first, second, third, fourth = rest[count + 2 + 2 * VECTORS : count + 6 + 2 * VECTORS]
+        stack_limit, first, second, third, fourth = rest[count + 1 + 2 * VECTORS : count + 6 + 2 * VECTORS]
         return cls(
             **dict(zip(_WORDS, rest[:count], strict=True)),
             build_id=rest[count],
             vectors=vectors,
+            stack_limit=stack_limit,
             mark=(first, second, third, fourth),
         )
 

@@ -23,7 +23,7 @@ from hotflash.session.results import (
 )
 from hotflash.settings import Settings, load
 from hotflash.store import Store
-from hotflash.wire.messages import HelloFlag, SlotFlag, SlotKind
+from hotflash.wire.messages import HelloFlag, ProtectFlag, SlotFlag, SlotKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -433,6 +433,9 @@ class Session:
             hook_capacity=hello.hook_capacity,
             edits=edits_of(journal.live),
             lost=edits_of(journal.lost),
+            protection=tuple(
+                flag.name.lower() for flag in ProtectFlag if counters.protection & flag and flag.name is not None
+            ),
             counters={
                 name: getattr(counters, name)
                 for name in (
@@ -573,10 +576,14 @@ def _warnings(hello: HelloReply, counters: StatusReply, *, known: bool) -> Itera
         yield "the board waits in the bootloader: `hotflash reset` starts the application"
     elif not known:
         yield f"the project does not know build {hello.build_id.hex()}: pushes need --elf, or flash again"
-    if flags & HelloFlag.MPU:
-        yield "this core's MPU is not used yet: nothing keeps stray writes from the code heap"
-    else:
-        yield "this core has no MPU: nothing keeps stray writes from the code heap"
+    if not flags & HelloFlag.MPU:
+        yield "no MPU, or the board leaves it alone: nothing keeps stray writes from code heap and hook table"
+    elif counters.protection & ProtectFlag.TAKEN:
+        kept = {ProtectFlag.HEAP: "code heap", ProtectFlag.HOOKS: "hook table", ProtectFlag.FLASH: "flash"}
+        bare = [text for flag, text in kept.items() if not counters.protection & flag]
+        yield "the application has settings of its own in the MPU" + (
+            f": nothing keeps stray writes from {', '.join(bare)}" if bare else ""
+        )
     if flags & HelloFlag.PRIO_ZERO:
         yield "the application runs an interrupt at priority 0: it can hold up the monitor's receiver"
     if flags & HelloFlag.PENDSV_ZERO:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from hotflash.wire.messages import ParkReason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hotflash.session.names import Names
     from hotflash.wire.events import Fault, Registers
-    from hotflash.wire.messages import Slot
+    from hotflash.wire.messages import HelloReply, Slot
 
 # Bits of the Configurable Fault Status Register (ARMv7-M ARM B3.2.15).
 _CFSR = (
@@ -41,6 +41,8 @@ _HFSR_VECTTBL = 1 << 1
 _HFSR_DEBUGEVT = 1 << 31
 _REGISTERS = (*(f"r{number}" for number in range(13)), "sp", "lr", "pc")
 _EXC_RETURN = 0xFF000000
+_GUARD = 128  # bytes, and its alignment
+_HEADER = 32  # bytes before a slot's payload (docs/SPEC.md, Code heap)
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,12 @@ class FaultReport:
         return "\n".join(lines)
 
 
-def cause(registers: Registers) -> str:
-    """Cause of a fault in words."""
+def cause(registers: Registers, what: Callable[[int], str] = lambda _: "") -> str:
+    """Cause of a fault in words; ``what`` says what the memory protection has at an address."""
     reasons = [f"{kind}, {text}" for bit, kind, text in _CFSR if registers.cfsr >> bit & 1]
     if registers.cfsr & _MMARVALID:
-        reasons.append(f"address {registers.mmfar:#010x}")
+        owner = what(registers.mmfar)
+        reasons.append(f"address {registers.mmfar:#010x}" + (f", {owner}" if owner else ""))
     if registers.cfsr & _BFARVALID:
         reasons.append(f"address {registers.bfar:#010x}")
     if registers.hfsr & _HFSR_VECTTBL:
@@ -92,7 +95,30 @@ def parked_text(registers: Registers) -> str:
     return _PARKED.get(ParkReason(registers.reason), "the application is parked")
 
 
-def decode(fault: Fault, names: Names | None, slots: Sequence[Slot]) -> FaultReport:
+def protected(address: int, hello: HelloReply, names: Names | None, slots: Sequence[Slot]) -> str:
+    """What an address is that the memory protection has something against; empty: nothing known."""
+    firmware = names.firmware if names is not None else None
+    if 0 <= address - hello.heap_base < hello.heap_size:
+        for slot in slots:
+            if -_HEADER <= address - slot.address < slot.length:
+                name = names.slot(slot).function if names is not None else ""
+                return f"in slot {slot.handle} of the code heap" + (
+                    f": {name} (generation {slot.generation})" if name else ""
+                )
+        return "in the code heap, where no slot is"
+    hook = (address - hello.hook_base) // 4
+    if 0 <= hook < hello.hook_capacity:
+        site = firmware.site_of_hook(hook) if firmware is not None else None
+        return "in the hook table" + (f": the hook of {site.name}" if site is not None else "")
+    if 0 <= address - hello.flash_base < hello.flash_size:
+        return "in flash"
+    limit = firmware.header.stack_limit if firmware is not None else 0
+    if limit and 0 <= address - limit < 2 * _GUARD:  # the guard begins at the next multiple
+        return "in the guard of the main stack, which has overflowed"
+    return ""
+
+
+def decode(fault: Fault, names: Names | None, slots: Sequence[Slot], hello: HelloReply | None = None) -> FaultReport:
     """Names the places of a fault; ``names`` None: none are known."""
     registers = fault.registers
     if registers is None:
@@ -106,7 +132,7 @@ def decode(fault: Fault, names: Names | None, slots: Sequence[Slot]) -> FaultRep
     shown = dict(zip(_REGISTERS, registers.r, strict=False))
     shown |= {"xpsr": registers.xpsr, "cfsr": registers.cfsr, "hfsr": registers.hfsr}
     return FaultReport(
-        cause=cause(registers),
+        cause=cause(registers, lambda address: protected(address, hello, names, slots) if hello is not None else ""),
         place=place(registers.r[15]),
         # A return address is attributed by the call before it, which may be the last instruction of a function.
         caller="" if link >= _EXC_RETURN or not link & 1 else place(link - 2),

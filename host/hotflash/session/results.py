@@ -224,6 +224,9 @@ class StatusReport:
     edits: tuple[LostEdit, ...]
     """Edits that are live."""
     lost: tuple[LostEdit, ...]
+    protection: tuple[str, ...]
+    """What the MPU protects: ``heap``, ``hooks``, ``flash`` (read-only), ``ram`` (not executable), ``stack`` (guarded);
+    ``taken``: the application has settings of its own."""
     counters: dict[str, int]
     warnings: tuple[str, ...]
 

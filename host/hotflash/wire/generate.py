@@ -24,12 +24,13 @@ _GROUPS = {
     "slot_kinds": ("SlotKind", "HF_SLOT"),
     "modes": ("CommitMode", "HF_COMMIT"),
     "hello_flags": ("HelloFlag", "HF_HELLO"),
+    "protect_flags": ("ProtectFlag", "HF_PROTECT"),
     "slot_flags": ("SlotFlag", "HF_SLOTF"),
     "read_flags": ("ReadFlag", "HF_READF"),
     "park_reasons": ("ParkReason", "HF_PARK"),
     "park_words": ("ParkWord", "HF_PARKW"),
 }
-_FLAGS = {"hello_flags", "slot_flags", "read_flags"}
+_FLAGS = {"hello_flags", "protect_flags", "slot_flags", "read_flags"}
 _TEXTS = {"reasons", "memories"}
 """Groups whose meanings are shown to people: the device sends the number only."""
 

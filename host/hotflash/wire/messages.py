@@ -204,6 +204,23 @@ class HelloFlag(IntFlag):
     """The board has the periodic interrupt that trials need."""
 
 
+class ProtectFlag(IntFlag):
+    """Protect flags."""
+
+    HEAP = 1
+    """Code heap: executable and read-only."""
+    HOOKS = 2
+    """Hook table: read-only."""
+    FLASH = 4
+    """Flash: executable and read-only."""
+    RAM = 8
+    """Other memory: not executable."""
+    STACK = 16
+    """A guard below the main stack."""
+    TAKEN = 32
+    """The application has changed the MPU's settings; the other flags say what still holds."""
+
+
 class SlotFlag(IntFlag):
     """Slot flags."""
 
@@ -774,6 +791,8 @@ class StatusReply(Message):
     """Hooks that do not have their initial value."""
     stack_free: int = 0
     """Bytes of the monitor's stack never used."""
+    protection: int = 0
+    """Protection flags: what the MPU keeps from the application."""
 
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
@@ -789,6 +808,7 @@ class StatusReply(Message):
         w.u32(self.drift)
         w.uv(self.hooks_bound)
         w.uv(self.stack_free)
+        w.u8(self.protection)
 
     @classmethod
     def unpack(cls, r: Reader) -> StatusReply:
@@ -806,6 +826,7 @@ class StatusReply(Message):
             drift=r.u32(),
             hooks_bound=r.uv(),
             stack_free=r.uv(),
+            protection=r.u8(),
         )
 
 

@@ -164,6 +164,11 @@ bool hf_arch_has_mpu(void)
     return dev_settings.mpu;
 }
 
+uint32_t hf_arch_protection(void)
+{
+    return dev.protection;
+}
+
 uint32_t hf_arch_priority_flags(void)
 {
     return dev.priority_flags;

@@ -76,6 +76,7 @@ struct dev_state {
     uint32_t flash_fail_at;   /* the n-th flash operation from now reports failure; 0: none */
     uint32_t lost;            /* what uart_lost says next */
     uint32_t priority_flags;
+    uint32_t protection; /* what hf_arch_protection() says */
     uint32_t tx_budget; /* bytes that the line still takes; UINT32_MAX: any number */
     uint32_t erases;
     uint32_t programs;

@@ -130,7 +130,7 @@ static void feed(const uint8_t *bytes, uint32_t length, uint32_t batch)
 static uint32_t *const fields[] = {
     &dev.micros,         &dev.cut_mask, &dev.cut_at,     &dev.cut_count,  &dev.seed,      &dev.flash_fail_at, &dev.lost,
     &dev.priority_flags, &dev.tx_budget, &dev.inject_at, &dev.inject_every, &dev.inject_count, &dev.inject_left,
-    &dev.stuck,          &dev.process_stack,
+    &dev.stuck,          &dev.process_stack, &dev.protection,
 };
 
 static void query(void)

@@ -1,0 +1,254 @@
+"""W^X: strays fault with a report that says where and who, on boards with an MPU; without one, it is told."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotflash import sdk
+from hotflash.board import Board
+from hotflash.errors import HotflashError, TargetFault
+from hotflash.sim import build_bootloader
+from tests.system.observe import until
+from tests.system.project import Project
+
+APP = Path(__file__).parent / "mpu_app"
+WRITE, CALL, OVERFLOW, CALL_RAM, OWN_REGION, MPU_OFF, UNPRIVILEGED = range(1, 8)
+EDIT = ("return x + 1u;", "return x + 100u;")
+
+
+@pytest.fixture(scope="module")
+def built(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("built"), board, APP)
+    project.link()
+    return project
+
+
+@pytest.fixture(scope="module")
+def board_dut(built: Project, dut_factory: Any) -> Iterator[Any]:
+    with dut_factory(board=built.board, elf=built.folder / "build" / "app.elf", folder=built.folder) as dut:
+        yield dut
+
+
+def turns(dut: Any) -> None:
+    start = dut.read("turns")
+    until(lambda: dut.read("turns"), lambda now: now > start + 1, "turns of the loop")
+
+
+@pytest.fixture
+def dut(board_dut: Any) -> Any:
+    board_dut.reset()
+    turns(board_dut)
+    return board_dut
+
+
+def astray(dut: Any, how: int, target: int = 0) -> str:
+    """What is reported when the application does that."""
+    dut.write("target", target)
+    dut.write("trouble", how)
+    with pytest.raises(TargetFault) as caught:
+        dut.wait_log("nothing is logged", timeout=30)
+    return str(caught.value)
+
+
+def pushed(dut: Any, built: Project, tmp_path: Path, *edits: tuple[str, str], source: str = "main.c") -> Any:
+    project = Project(tmp_path / "edited", built.board, APP)
+    project.edit(source, *edits)
+    return dut.push(project.compile(source))
+
+
+def slot_of(dut: Any, function: str) -> Any:
+    return next(slot for slot in dut.session.slots().slots if slot.function == function)
+
+
+@pytest.mark.every_board
+def test_status_says_what_is_protected(dut: Any) -> None:
+    out = dut.run("status").stdout
+    assert "code heap, hook table, flash read-only; other memory not executable; main stack guarded" in out
+    assert "MPU" not in out
+    assert set(dut.status().protection) == {"heap", "hooks", "flash", "ram", "stack"}
+
+
+@pytest.mark.every_board
+def test_stray_write_into_a_slot(dut: Any, built: Project, tmp_path: Path) -> None:
+    pushed(dut, built, tmp_path, EDIT)
+    slot = slot_of(dut, "value")
+    before = dut.session.device.read(slot.address, 16)
+    for address in (slot.address + 8, slot.address - 32):
+        report = astray(dut, WRITE, address)
+        assert "MemManage, data access that the memory protection forbids" in report
+        assert f"address {address:#010x}, in slot {slot.handle} of the code heap: value (generation 1)" in report
+        assert re.search(r"at 0x\w{8} stray_write\+", report)
+        assert dut.session.device.read(slot.address, 16) == before
+        dut.reset()
+        turns(dut)
+        pushed(dut, built, tmp_path / "again", EDIT)
+
+
+def test_stray_write_into_the_hook_table_from_a_pushed_function(dut: Any, built: Project, tmp_path: Path) -> None:
+    pushed(
+        dut,
+        built,
+        tmp_path,
+        EDIT,
+        ("*(volatile uint32_t *)target ^= 0x01010101u;", "*(volatile uint32_t *)target = 1u;"),
+    )
+    hello = dut.session.device.hello
+    address = next(hello.hook_base + 4 * hook for hook in dut.session.device.hooks())
+    hooks = dut.session.device.hooks()
+    report = astray(dut, WRITE, address)
+    assert re.search(rf"address {address:#010x}, in the hook table: the hook of \w+", report)
+    assert re.search(r"at 0x\w{8} stray_write\+0x\w+ \(generation 1\)", report)
+    assert dut.session.device.hooks() == hooks
+
+
+def test_stray_write_into_flash(dut: Any) -> None:
+    address = dut.session.device.hello.flash_base + 0x1000
+    before = dut.session.device.read(address, 4)
+    assert f"address {address:#010x}, in flash" in astray(dut, WRITE, address)
+    assert dut.session.device.read(address, 4) == before
+
+
+def test_the_bootloader_is_not_writable(dut: Any, board: Board) -> None:
+    address = board.regions["HF_BOOT"].origin + 0x800
+    assert f"address {address:#010x}" in astray(dut, WRITE, address)
+
+
+@pytest.mark.every_board
+def test_ram_is_not_executable(dut: Any) -> None:
+    address = dut.session.firmware.symbol("ram_function").address & ~1
+    report = astray(dut, CALL_RAM)
+    assert "MemManage, instruction fetch from a place that is not executable" in report
+    assert re.search(rf"at {address:#010x} ram_function", report)
+    assert re.search(r"lr: 0x\w{8} (go_astray|main)", report)
+    assert dut.read("called") == 0
+
+
+@pytest.mark.parametrize("name", ["HF_DATA", "HF_HOOKS", "HF_MONITOR"])
+def test_no_other_memory_is_executable(dut: Any, board: Board, name: str) -> None:
+    report = astray(dut, CALL, board.regions[name].origin)
+    assert "instruction fetch from a place that is not executable" in report
+    assert re.search(r"lr: 0x\w{8} stray_call", report)
+
+
+def test_stack_guard(dut: Any, board: Board) -> None:
+    report = astray(dut, OVERFLOW)
+    assert "MemManage" in report
+    assert "the stack has overflowed" in report or "in the guard of the main stack, which has overflowed" in report
+    # Nothing below the guard was touched.
+    limit = board.regions["HF_RAM"].end - 4096
+    assert dut.session.device.read(limit - 64, 64) == bytes(64)
+
+
+def test_unprivileged_threads_run_as_without(dut: Any, built: Project, tmp_path: Path) -> None:
+    dut.write("trouble", UNPRIVILEGED)
+    turns(dut)
+    pushed(dut, built, tmp_path, EDIT)
+    until(lambda: dut.read("answer"), lambda value: value == 101, "the new version")
+    assert "MemManage" in astray(dut, WRITE, slot_of(dut, "value").address)
+
+
+def test_an_application_with_mpu_settings_of_its_own(dut: Any, built: Project, tmp_path: Path) -> None:
+    """It uses a free region, and asks for protection in fault handlers, where the monitor writes code."""
+    dut.write("trouble", OWN_REGION)
+    turns(dut)
+    pushed(dut, built, tmp_path, EDIT)
+    until(lambda: dut.read("answer"), lambda value: value == 101, "the new version")
+    status = dut.status()
+    assert set(status.protection) == {"heap", "hooks", "flash", "ram", "stack", "taken"}
+    assert any("settings of its own" in warning for warning in status.warnings)
+    assert not any("nothing keeps" in warning for warning in status.warnings)
+    assert "address 0x" in astray(dut, WRITE, slot_of(dut, "value").address)
+
+
+def test_an_application_that_turns_the_mpu_off(dut: Any, built: Project, tmp_path: Path) -> None:
+    dut.write("trouble", MPU_OFF)
+    turns(dut)
+    pushed(dut, built, tmp_path, EDIT)
+    until(lambda: dut.read("answer"), lambda value: value == 101, "the new version")
+    out = dut.run("status").stdout
+    assert "settings of its own in the MPU: nothing keeps stray writes from code heap, hook table, flash" in out
+
+
+def test_the_monitors_state_written_over(dut: Any, board: Board) -> None:
+    """The monitor runs with the application's privilege: its own RAM is not protected but checksummed."""
+    boot = build_bootloader(board)
+    symbols = subprocess.run(["arm-none-eabi-nm", boot], capture_output=True, text=True, check=True).stdout
+    state = int(re.search(r"^(\w+) \w hf_state$", symbols, re.MULTILINE)[1], 16)  # type: ignore[index]
+    dut.write("target", state + 8)
+    dut.write("trouble", WRITE)
+    lost(dut)
+
+
+def lost(dut: Any) -> None:
+    """The state is lost: that is said, nothing is accepted but a reset, and that helps."""
+    until(
+        lambda: dut.session.status().warnings,
+        lambda warnings: any("only `hotflash reset`" in w for w in warnings),
+        "loss",
+    )
+    for command in (("read", "turns"), ("rollback",), ("slots",), ("gc",)):
+        done = dut.run(*command)
+        assert done.returncode != 0, command
+        assert "only a reset" in done.stderr or "reset" in done.stderr, done.stderr
+    assert dut.run("reset").returncode == 0
+    turns(dut)
+    assert not any("overwritten" in warning for warning in dut.session.status().warnings)
+
+
+# ---- boards that leave protection out
+
+
+@pytest.fixture(scope="module")
+def variant(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str], Board]:
+    def make(name: str, old: str, new: str) -> Board:
+        folder = tmp_path_factory.mktemp("boards") / name
+        shutil.copytree(sdk.sdk_root() / "boards" / "mps2-an386", folder)
+        for file, change in (("board.toml", (old, new)), ("board.c", ("", ""))):
+            text = (folder / file).read_text(encoding="utf-8").replace('"mps2-an386"', f'"{name}"')
+            text = text.replace(f'machine = "{name}"', 'machine = "mps2-an386"')
+            assert change[0] in text
+            (folder / file).write_text(text.replace(*change, 1) if change[0] else text, encoding="utf-8")
+        return Board.load(folder)
+
+    return make
+
+
+def started(board: Board, dut_factory: Any, folder: Path) -> Any:
+    project = Project(folder, board, APP)
+    return dut_factory(board=board, elf=project.link(), folder=folder)
+
+
+def test_code_in_ram_where_the_board_says_so(variant: Any, dut_factory: Any, tmp_path: Path) -> None:
+    board = variant("runs-ram", "baud =", "execute_ram = true\nbaud =")
+    with started(board, dut_factory, tmp_path / "p") as dut:
+        assert set(dut.status().protection) == {"heap", "hooks", "flash", "stack"}
+        dut.write("trouble", CALL_RAM)
+        turns(dut)
+        assert dut.read("called") == 1
+        hook = dut.session.device.hello.hook_base
+        assert f"address {hook:#010x}, in the hook table" in astray(dut, WRITE, hook)
+
+
+def test_a_board_without_mpu(variant: Any, dut_factory: Any, tmp_path: Path) -> None:
+    board = variant("no-mpu", '"break"]', '"break", "mpu"]')
+    with started(board, dut_factory, tmp_path / "p") as dut:
+        status = dut.status()
+        assert status.protection == ()
+        assert any(warning.startswith("no MPU") for warning in status.warnings)
+        dut.write("trouble", CALL_RAM)
+        turns(dut)
+        assert dut.read("called") == 1
+        # A stray write into the heap is not noticed when it happens, but before the heap is used again.
+        dut.write("target", dut.session.device.hello.heap_base)
+        dut.write("trouble", WRITE)
+        turns(dut)
+        with pytest.raises(HotflashError, match="overwritten the monitor's state"):
+            pushed(dut, Project(tmp_path / "q", board, APP), tmp_path, EDIT)
+        lost(dut)
