@@ -14,8 +14,9 @@ import multiprocessing
 import random
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, product
 from pathlib import Path
 
@@ -40,14 +41,18 @@ class Job:
     """Multilib and archive."""
     members: range = range(0)
 
-    def objects(self, folder: Path) -> Iterator[tuple[str, bytes]]:
-        """Names and contents."""
+    def objects(self, folder: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Names, and what gets their contents."""
         for build in self.builds:
-            yield str(build), build.compile(folder).container.data
+            yield str(build), partial(_compiled, build, folder)
         if self.members:
             everything = members(archive(*self.library))
             for number, (member, data) in islice(enumerate(everything), self.members.start, self.members.stop):
-                yield f"{'/'.join(self.library)}({member}) [{number}]", data
+                yield f"{'/'.join(self.library)}({member}) [{number}]", partial(bytes, data)
+
+
+def _compiled(build: Build, folder: Path) -> bytes:
+    return build.compile(folder).container.data
 
 
 class Outcome:
@@ -73,13 +78,14 @@ def run(job: Job) -> Outcome:
     outcome = Outcome(job.group)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        for name, data in job.objects(folder):
-            if job.members:
-                outcome.contents.add(hashlib.sha256(data).digest())
-            if data[:4] != b"\x7fELF":
-                outcome.figures.skipped.append(f"{name}: not an object but {data[:16]!r}")
-                continue
+        for name, content in job.objects(folder):
             try:
+                data = content()
+                if job.members:
+                    outcome.contents.add(hashlib.sha256(data).digest())
+                if data[:4] != b"\x7fELF":
+                    outcome.figures.skipped.append(f"{name}: not an object but {data[:16]!r}")
+                    continue
                 obj = ObjectFile.parse(data, name)
                 compare(obj, f"{job.seed}/{name}", folder, outcome.figures)
                 outcome.kinds |= {

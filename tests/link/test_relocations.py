@@ -6,9 +6,10 @@ import zlib
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hotflash.elf import attributes
 from hotflash.elf.firmware import Firmware
 from hotflash.errors import LinkError
 from hotflash.link import plan, reloc, thumb
@@ -294,6 +295,7 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("field", FIELDS)
+@settings(deadline=None)
 @given(data=st.data())
 def test_encoder_and_decoder_are_inverse(field: str, data: st.DataObject) -> None:
     get, put, mask, width, low, high, step = FIELDS[field]
@@ -333,6 +335,7 @@ def test_decoder_reads_what_the_assembler_wrote(
     assert get(text.data, 0) == value
 
 
+@settings(deadline=None)
 @given(hook=st.integers(0x20000000, 0x2FFFFFFF))
 def test_entry_stub_loads_its_hook(hook: int) -> None:
     code = thumb.stub(hook)
@@ -348,3 +351,11 @@ def test_stub_and_veneer_disassemble_as_meant(shop: Workshop) -> None:
     assert text[:12] == thumb.stub(0x12345678)
     assert text[12:16] == thumb.veneer(0)[:4]
     assert thumb.veneer_target(thumb.veneer(0x8001), 0x20040000) == 0x8001
+
+
+@pytest.mark.parametrize(("profile", "name"), [(ord("A"), "A"), (0x7FFFFFFF, "unknown (0x7fffffff)")])
+def test_another_profile_is_refused_by_name(profile: int, name: str) -> None:
+    thing = {attributes.CPU_ARCH: 10, attributes.CPU_ARCH_PROFILE: profile}
+    why = attributes.incompatibility(thing, {attributes.CPU_ARCH: 10})
+    assert why is not None
+    assert f"compiled for the {name} profile" in why[0]
