@@ -108,7 +108,6 @@ static void take_header(const struct hf_image_header *h)
 {
     hf_state.app = HF_HELLO_APP_VALID;
     hf_state.header = h->self;
-    hf_state.vectors = h->base;
     hf_state.ram_start = h->ram_start;
     hf_state.ram_end = h->ram_end;
     if ((h->flags & HF_IMAGE_FLAG_HOT) != 0) {
@@ -158,7 +157,7 @@ enum hf_boot hf_boot_decide(void)
 
 uint32_t hf_boot_vectors(void)
 {
-    return hf_state.vectors;
+    return hf_map.app_base; /* needed where the state may be lost */
 }
 
 uint32_t hf_boot_ram(void)

@@ -79,7 +79,7 @@ void hf_monitor_init(void);
  * boot (or plain) frame. Call once after hf_monitor_init(), and hf_board.init(). */
 enum hf_boot hf_boot_decide(void);
 
-/* Address of the vector table of the application that hf_boot_decide() found. */
+/* Address of the vector table of the application, if there is one. */
 uint32_t hf_boot_vectors(void);
 
 /* Lowest address of that application's main stack; 0: it does not say. */

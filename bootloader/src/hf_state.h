@@ -29,7 +29,6 @@ struct hf_state {
     /* the application */
     uint32_t app; /* HF_HELLO_APP_* */
     uint32_t header; /* its header's address; 0: none */
-    uint32_t vectors;
     uint32_t ram_start, ram_end;
     uint32_t hook_count, hook_capacity, hook_init;
     uint32_t hello; /* Hellos since boot */

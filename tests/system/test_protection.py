@@ -146,6 +146,17 @@ def test_stack_guard(dut: Any, board: Board) -> None:
     assert dut.session.device.read(limit - 64, 64) == bytes(64)
 
 
+def test_writing_to_the_guard_over_the_line_is_refused(dut: Any, board: Board) -> None:
+    limit = board.regions["HF_RAM"].end - 4096
+    for address in (limit, limit + 124):
+        done = dut.run("write", hex(address), "0x55", "--width", "4")
+        assert done.returncode == 5, done.stdout
+    assert dut.session.device.read(limit, 128) == bytes(128)
+    for address in (limit - 4, limit + 128):
+        dut.session.device.write(address, bytes(4))
+    turns(dut)
+
+
 def test_unprivileged_threads_run_as_without(dut: Any, built: Project, tmp_path: Path) -> None:
     dut.write("trouble", UNPRIVILEGED)
     turns(dut)

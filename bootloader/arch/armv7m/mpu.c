@@ -12,7 +12,7 @@
 #include "hf_monitor.h"
 #include "hf_regs.h"
 
-#define REGIONS 8u
+#define REGIONS 8u /* that there are at least; what is above is an application's */
 #define GUARD 128u /* the largest exception frame, 108 bytes (B1.5.7), must not reach over it */
 
 /* MPU_RASR, B3.5.9 */
@@ -33,9 +33,14 @@
 
 static uint32_t guard; /* of the main stack; 0: none */
 
+static uint32_t regions(void)
+{
+    return REG32(MPU_TYPE) >> 8 & 0xFFu;
+}
+
 bool hf_arch_has_mpu(void)
 {
-    return (REG32(MPU_TYPE) >> 8 & 0xFFu) >= REGIONS;
+    return regions() >= REGIONS;
 }
 
 /* MPU_RASR of the smallest region that holds `first` to `last`, without the eighths that hold nothing of
@@ -87,7 +92,7 @@ void hf_arch_protect(uint32_t stack_limit)
         return;
     }
     guard = (stack_limit + GUARD - 1u) & ~(GUARD - 1u);
-    for (uint32_t n = 0; n < REGIONS; n++) {
+    for (uint32_t n = 0; n < regions(); n++) {
         uint32_t base, rasr = region(n, &base);
 
         REG32(MPU_RNR) = n;
@@ -110,7 +115,7 @@ uint32_t hf_arch_protection(void)
     if (!hf_arch_has_mpu()) {
         return 0;
     }
-    for (uint32_t n = 0; n < REGIONS; n++) {
+    for (uint32_t n = 0; n < regions(); n++) {
         uint32_t base, rasr = region(n, &base), there, where;
         uint32_t state = hf_arch_mask(), number = REG32(MPU_RNR); /* the application may be about to use it */
 

@@ -88,7 +88,7 @@ static void live_stack(struct hf_stack *stack, uint32_t sp, uint32_t top)
 static void take_context(struct hf_context *c, const struct hf_exception_frame *frame, const struct hf_saved *saved)
 {
     bool process = (saved->exc_return & EXC_RETURN_PSP) != 0;
-    uint32_t msp = saved->msp, psp = read_psp(), vectors = hf_boot_vectors();
+    uint32_t msp = saved->msp, psp = read_psp();
     uint32_t *sp = process ? &psp : &msp;
 
     for (uint32_t i = 0; i < HF_CONTEXT_REGS; i++) {
@@ -111,7 +111,7 @@ static void take_context(struct hf_context *c, const struct hf_exception_frame *
         *sp += frame_bytes(frame, saved->exc_return);
     }
     c->reg[13] = *sp;
-    live_stack(&c->stack[0], msp, vectors != 0 ? REG32(vectors) : 0);
+    live_stack(&c->stack[0], msp, REG32(hf_boot_vectors()));
     /* The end of a process stack is not known; it ends at the main stack if that is above it. */
     live_stack(&c->stack[1], psp, msp > psp ? msp : 0);
 }
