@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hotflash.board import Board
-from tests.system.project import Project
+from tests.system.project import APP, Project
 
 MAIN_BOARD = "mps2-an386"
 ALL_BOARDS = ["mps2-an386", "mps2-an385"]
@@ -33,9 +33,10 @@ def board(request: pytest.FixtureRequest) -> Board:
 
 
 @pytest.fixture(scope="module")
-def built(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The test application, compiled and linked once per module."""
-    project = Project(tmp_path_factory.mktemp("built"), board)
+def built(request: pytest.FixtureRequest, board: Board, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The test application, or the one that the module names ``SOURCES``, compiled and linked once per module."""
+    sources = getattr(request.module, "SOURCES", APP)
+    project = Project(tmp_path_factory.mktemp("built"), board, sources)
     project.link()
     return project
 
@@ -50,7 +51,7 @@ def board_dut(built: Project, dut_factory: Any) -> Iterator[Any]:
 @pytest.fixture
 def project(built: Project, tmp_path: Path) -> Project:
     """A fresh copy of the sources beside the firmware that was built from them."""
-    copy = Project(tmp_path / "project", built.board)
+    copy = Project(tmp_path / "project", built.board, built.source)
     (copy.folder / "build" / "app.elf").write_bytes((built.folder / "build" / "app.elf").read_bytes())
     return copy
 

@@ -19,7 +19,7 @@ from hotflash.sim import build_bootloader
 from tests.system.observe import until
 from tests.system.project import Project
 
-APP = Path(__file__).parent / "mpu_app"
+SOURCES = Path(__file__).parent / "mpu_app"
 PER_TICK = 40
 """Instructions."""
 RECEIVE = 1_200
@@ -32,13 +32,6 @@ EDIT_BIG = (
     "return x + 1u;",
     f'__asm__ volatile(".rept {BIG}\\n\\tadds %0, #1\\n\\t.endr" : "+r"(x)::"cc");\n    return x;',
 )
-
-
-@pytest.fixture(scope="module")
-def built(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("built"), board, APP)
-    project.link()
-    return project
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +48,8 @@ def dut(board_dut: Any) -> Any:
     return board_dut
 
 
-def push(dut: Any, built: Project, folder: Path, *edits: tuple[str, str]) -> Any:
-    project = Project(folder, built.board, APP)
+def push(dut: Any, project: Project, *edits: tuple[str, str]) -> Any:
+    project.restore("main.c")
     project.edit("main.c", *edits)
     return dut.push(project.compile("main.c"))
 
@@ -72,9 +65,7 @@ def function(board: Board, name: str) -> tuple[int, int]:
     return start, start + int(found[2], 16)
 
 
-def test_nothing_is_writable_and_executable_while_slots_are_written(
-    dut: Any, built: Project, board: Board, tmp_path: Path
-) -> None:
+def test_nothing_is_writable_and_executable_while_slots_are_written(dut: Any, project: Project, board: Board) -> None:
     """The application's timer walks the MPU's registers wherever it hits, also in the middle of the monitor's writing.
 
     By then the timer's handler runs in a slot itself, as do three others: one that is preempted by the second
@@ -98,8 +89,7 @@ def test_nothing_is_writable_and_executable_while_slots_are_written(
     dut.write("write_high", high)
     push(
         dut,
-        built,
-        tmp_path / "handlers",
+        project,
         ("new_in_write += 0;", "new_in_write += 1;"),
         *((f"runs[0][{i}]++", f"runs[1][{i}]++") for i in range(3)),
     )
@@ -109,8 +99,7 @@ def test_nothing_is_writable_and_executable_while_slots_are_written(
 
     push(
         dut,
-        built,
-        tmp_path / "big",
+        project,
         EDIT_BIG,
         ("new_in_write += 0;", "new_in_write += 1;"),
         *((f"runs[0][{i}]++", f"runs[1][{i}]++") for i in range(3)),
@@ -137,14 +126,14 @@ def late(dut: Any) -> tuple[int, int, int]:
     return count, total, most
 
 
-def test_higher_interrupts_keep_their_latency_during_an_upload(dut: Any, built: Project, tmp_path: Path) -> None:
+def test_higher_interrupts_keep_their_latency_during_an_upload(dut: Any, project: Project) -> None:
     """The timer is at priority 0, so that only interrupts that are at work already, and masking, can hold it up."""
     dut.write("awake", 1)  # while the core sleeps, emulated time is the machine's
     dut.write("period", 211)
     late(dut)
     until(lambda: dut.read("timers"), lambda timers: timers > 2000, "timer interrupts")
     idle = late(dut)
-    push(dut, built, tmp_path / "big", EDIT_BIG)
+    push(dut, project, EDIT_BIG)
     busy = late(dut)
     dut.write("period", 25_000)
     dut.write("awake", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,9 @@ from hotflash.sim import build_bootloader
 from tests.system.observe import until
 from tests.system.project import Project
 
-APP = Path(__file__).parent / "mpu_app"
+SOURCES = Path(__file__).parent / "mpu_app"
 WRITE, CALL, OVERFLOW, CALL_RAM, OWN_REGION, MPU_OFF, UNPRIVILEGED = range(1, 8)
 EDIT = ("return x + 1u;", "return x + 100u;")
-
-
-@pytest.fixture(scope="module")
-def built(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("built"), board, APP)
-    project.link()
-    return project
-
-
-@pytest.fixture(scope="module")
-def board_dut(built: Project, dut_factory: Any) -> Iterator[Any]:
-    with dut_factory(board=built.board, elf=built.folder / "build" / "app.elf", folder=built.folder) as dut:
-        yield dut
 
 
 def turns(dut: Any) -> None:
@@ -57,10 +44,17 @@ def astray(dut: Any, how: int, target: int = 0) -> str:
     return str(caught.value)
 
 
-def pushed(dut: Any, built: Project, tmp_path: Path, *edits: tuple[str, str], source: str = "main.c") -> Any:
-    project = Project(tmp_path / "edited", built.board, APP)
-    project.edit(source, *edits)
-    return dut.push(project.compile(source))
+def pushed(dut: Any, project: Project, *edits: tuple[str, str]) -> Any:
+    project.restore("main.c")
+    project.edit("main.c", *edits)
+    return dut.push(project.compile("main.c"))
+
+
+def still_takes_pushes(dut: Any, project: Project, how: int) -> None:
+    dut.write("trouble", how)
+    turns(dut)
+    pushed(dut, project, EDIT)
+    until(lambda: dut.read("answer"), lambda value: value == 101, "the new version")
 
 
 def slot_of(dut: Any, function: str) -> Any:
@@ -76,8 +70,8 @@ def test_status_says_what_is_protected(dut: Any) -> None:
 
 
 @pytest.mark.every_board
-def test_stray_write_into_a_slot(dut: Any, built: Project, tmp_path: Path) -> None:
-    pushed(dut, built, tmp_path, EDIT)
+def test_stray_write_into_a_slot(dut: Any, project: Project) -> None:
+    pushed(dut, project, EDIT)
     slot = slot_of(dut, "value")
     before = dut.session.device.read(slot.address, 16)
     for address in (slot.address + 8, slot.address - 32):
@@ -88,14 +82,13 @@ def test_stray_write_into_a_slot(dut: Any, built: Project, tmp_path: Path) -> No
         assert dut.session.device.read(slot.address, 16) == before
         dut.reset()
         turns(dut)
-        pushed(dut, built, tmp_path / "again", EDIT)
+        pushed(dut, project, EDIT)
 
 
-def test_stray_write_into_the_hook_table_from_a_pushed_function(dut: Any, built: Project, tmp_path: Path) -> None:
+def test_stray_write_into_the_hook_table_from_a_pushed_function(dut: Any, project: Project) -> None:
     pushed(
         dut,
-        built,
-        tmp_path,
+        project,
         EDIT,
         ("*(volatile uint32_t *)target ^= 0x01010101u;", "*(volatile uint32_t *)target = 1u;"),
     )
@@ -157,20 +150,14 @@ def test_writing_to_the_guard_over_the_line_is_refused(dut: Any, board: Board) -
     turns(dut)
 
 
-def test_unprivileged_threads_run_as_without(dut: Any, built: Project, tmp_path: Path) -> None:
-    dut.write("trouble", UNPRIVILEGED)
-    turns(dut)
-    pushed(dut, built, tmp_path, EDIT)
-    until(lambda: dut.read("answer"), lambda value: value == 101, "the new version")
+def test_unprivileged_threads_run_as_without(dut: Any, project: Project) -> None:
+    still_takes_pushes(dut, project, UNPRIVILEGED)
     assert "MemManage" in astray(dut, WRITE, slot_of(dut, "value").address)
 
 
-def test_an_application_with_mpu_settings_of_its_own(dut: Any, built: Project, tmp_path: Path) -> None:
+def test_an_application_with_mpu_settings_of_its_own(dut: Any, project: Project) -> None:
     """It uses a free region, and asks for protection in fault handlers, where the monitor writes code."""
-    dut.write("trouble", OWN_REGION)
-    turns(dut)
-    pushed(dut, built, tmp_path, EDIT)
-    until(lambda: dut.read("answer"), lambda value: value == 101, "the new version")
+    still_takes_pushes(dut, project, OWN_REGION)
     status = dut.status()
     assert set(status.protection) == {"heap", "hooks", "flash", "ram", "stack", "taken"}
     assert any("settings of its own" in warning for warning in status.warnings)
@@ -178,11 +165,8 @@ def test_an_application_with_mpu_settings_of_its_own(dut: Any, built: Project, t
     assert "address 0x" in astray(dut, WRITE, slot_of(dut, "value").address)
 
 
-def test_an_application_that_turns_the_mpu_off(dut: Any, built: Project, tmp_path: Path) -> None:
-    dut.write("trouble", MPU_OFF)
-    turns(dut)
-    pushed(dut, built, tmp_path, EDIT)
-    until(lambda: dut.read("answer"), lambda value: value == 101, "the new version")
+def test_an_application_that_turns_the_mpu_off(dut: Any, project: Project) -> None:
+    still_takes_pushes(dut, project, MPU_OFF)
     out = dut.run("status").stdout
     assert "settings of its own in the MPU: nothing keeps stray writes from code heap, hook table, flash" in out
 
@@ -232,7 +216,7 @@ def variant(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str
 
 
 def started(board: Board, dut_factory: Any, folder: Path) -> Any:
-    project = Project(folder, board, APP)
+    project = Project(folder, board, SOURCES)
     return dut_factory(board=board, elf=project.link(), folder=folder)
 
 
@@ -261,5 +245,5 @@ def test_a_board_without_mpu(variant: Any, dut_factory: Any, tmp_path: Path) -> 
         dut.write("trouble", WRITE)
         turns(dut)
         with pytest.raises(HotflashError, match="overwritten the monitor's state"):
-            pushed(dut, Project(tmp_path / "q", board, APP), tmp_path, EDIT)
+            pushed(dut, Project(tmp_path / "q", board, SOURCES), EDIT)
         lost(dut)
