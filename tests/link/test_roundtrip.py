@@ -25,7 +25,6 @@ KINDS = [
     Tools("-O2", extra=("-fcommon", "-fno-section-anchors", "-mslow-flash-data")),
     Tools("-Os", extra=("-mlong-calls",)),
     Tools("-O3", extra=("-fno-jump-tables", "-fno-inline")),
-    Tools("-O2", "clang", extra=("-mlong-calls",)),
 ]
 """Firmware's level, and compiler, level and more flags of the patches."""
 

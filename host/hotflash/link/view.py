@@ -46,6 +46,7 @@ class View:
         self._by_section: dict[int, list[Symbol]] = {}
         self._extents: dict[int, list[tuple[int, int]]] = {}
         self._taken: set[int] | None = None
+        self._far: set[int] = set()
         self._cut: dict[int, list[Piece]] | None = None
         self._strings: dict[int, list[int]] = {}
         self.globals: dict[str, int] = {}
@@ -134,8 +135,15 @@ class View:
                         calls.add(target)
                     else:
                         (far if section.code else self._taken).add(target)
-            if calls:  # without any, -mlong-calls may have made all calls look like pointers
-                self._taken |= far
+            self._far = set() if calls else far - self._taken
+            self._taken |= far
+        if index in self._far:  # without any call, -mlong-calls may have made all of them look like pointers
+            name = self._by_section[index][0].name
+            raise LinkError(
+                f"{self.object.name}: whether the local function {name} is called or kept as a pointer cannot be told "
+                f"from what clang makes with -mlong-calls",
+                hint="compile without -mlong-calls: calls that do not reach get a veneer",
+            )
         return index in self._taken
 
     def _bind_function(self, function: Function, symbols: list[Symbol]) -> None:
