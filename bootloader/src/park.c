@@ -112,7 +112,9 @@ void hf_monitor_park(uint32_t reason, bool final)
     struct hf_writer w = {body, body + sizeof body, false};
 
     if (!sound) {
-        hf_frame_init(); /* its indices may be anything */
+        hf_frame_init(); /* its indices may be anything, and so may what was registered */
+        hf_parking(0);
+        app.cleanups = 0;
     }
     hf_state.parked = reason;
     hf_state.final = final;

@@ -45,6 +45,7 @@ void hf_state_lose(void)
     hf_state.app &= HF_HELLO_APP_VALID | HF_HELLO_APP_HOT | HF_HELLO_APP_RUNS;
     hf_state.reset = 0;
     hf_state.action = 0;
+    hf_state.trial = 0;
     hf_state.flash_open = 0;
     hf_state.cache_age = HF_CACHE_AGE;
 }

@@ -436,7 +436,7 @@ class Device:
     def resume(self) -> m.HelloReply:
         """Lets the parked application go on where it was; returns the Hello then."""
         ask(self._channel, m.ContinueRequest(), m.ContinueReply)
-        return self.refresh()
+        return self._refresh_running()
 
     def restart(self, main: int) -> m.HelloReply:
         """Leaves all that runs, runs the cleanups, and calls ``main`` (its static entry) on a fresh stack."""
@@ -446,7 +446,19 @@ class Device:
         except SilentError:
             self.park()
             ask(self._channel, request, m.RestartReply)
-        return self.refresh()
+        return self._refresh_running()
+
+    def _refresh_running(self) -> m.HelloReply:
+        """The Hello of an application that was let go. Silence means that it is in a handler that does not return.
+
+        The first may be answered before it has executed anything, the second not: a fault at once shows in it.
+        """
+        try:
+            self.refresh(timeout=_ASK_STUCK)
+            return self.refresh(timeout=_ASK_STUCK)
+        except SilentError:
+            self._hello = replace(self._hello, flags=self._hello.flags & ~HelloFlag.PARKED)
+            return self._hello
 
     def confirm(self) -> None:
         """Keeps the generation that is on trial."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "hotflash.toml"
 MODES = ("auto", "now", "safe")
+ON_FAULT = ("ask", "auto", "never")
 LIBCS = ("auto", "nano", "newlib", "picolibc")
 
 
@@ -43,6 +44,9 @@ class Settings:
     """How long a safe commit is tried, 0 to 3600."""
     connect_timeout: float = 2.0
     """How long a silent port is waited for, 0.05 to 600."""
+    on_fault: str = "ask"
+    """Whether `monitor` rolls the newest generation back when the application faults in it: ``ask`` on a terminal,
+    ``auto``, that is without asking, or ``never``."""
     toolchain: str = "arm-none-eabi-"
     """Prefix of the compiler's and binutils' names."""
     libc: str = "auto"
@@ -135,6 +139,13 @@ def _libc(value: object, base: Path) -> str:
     return text
 
 
+def _on_fault(value: object, base: Path) -> str:
+    text = _text(value, base)
+    if text not in ON_FAULT:
+        raise ValueError(f"one of {', '.join(ON_FAULT)} is wanted")
+    return text
+
+
 _CONVERT: dict[str, Callable[[object, Path], Any]] = {
     "port": _port,
     "baud": _whole(1, 12_000_000),
@@ -142,6 +153,7 @@ _CONVERT: dict[str, Callable[[object, Path], Any]] = {
     "board_path": _paths,
     "elf": _path,
     "mode": _mode,
+    "on_fault": _on_fault,
     "deadline": _seconds(0, 3600),
     "connect_timeout": _seconds(0.05, 600),
     "toolchain": _text,

@@ -90,9 +90,11 @@ class Dut:
         self.elf = chosen
         return report
 
-    def push(self, *objects: str | Path, mode: str | None = None, deadline: float | None = None) -> PushReport:
+    def push(
+        self, *objects: str | Path, mode: str | None = None, deadline: float | None = None, trial: int = 0
+    ) -> PushReport:
         """Pushes object files in one transaction."""
-        return self.session.push(objects, mode=mode, deadline=deadline)
+        return self.session.push(objects, mode=mode, deadline=deadline, trial=trial)
 
     def read(self, name: str) -> Any:
         """A variable's value: number, text, list, or dict by field."""

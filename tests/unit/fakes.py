@@ -149,8 +149,10 @@ class FakeDevice:
         *,
         mode: CommitMode,
         deadline: float,
+        trial: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> PushResult:
+        assert trial == 0
         if self.fail is not None:
             raise self.fail
         self.pushes.append((mode, deadline))

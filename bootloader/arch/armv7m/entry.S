@@ -196,7 +196,7 @@ hf_spare_entry:
     ldr r3, [r0, #24]
     ldr r12, =hf_trap
     cmp r3, r12
-    beq leave
+    beq.w leave
     ldr r12, =hf_probe_start
     subs r3, r3, r12
     cmp r3, #(hf_probe_end - hf_probe_start)
@@ -229,14 +229,23 @@ park:
     mrs r2, primask
     cpsid i
     mrs r1, msp
+    ldr r3, =__hf_stack_low
+    cmp r1, r3
+    blo 2f
+    ldr r12, =__hf_stack_high
+    cmp r1, r12
+    bhs 2f
     ldr r3, =hf_parked
     ldr r3, [r3]
-    cbnz r3, 2f             /* the frame at the top of the stack is still needed */
-    ldr r3, =__hf_stack_high
+    cbnz r3, 3f             /* parked already: what is at the top of the stack is still needed */
+2:  ldr r3, =__hf_stack_high
     msr msp, r3
-2:  push {r1, r4-r11, lr}
+    movs r3, #0
+3:  push {r1, r4-r11, lr}
+    b 4f
 park_saved:
-    mov r1, sp
+    movs r3, #0
+4:  mov r1, sp
     bl hf_park_enter
     /* Return to thread mode, on the monitor's stack below struct hf_saved, into hf_park: the
      * exception is over, and faults of the probes can be taken again. */
@@ -254,8 +263,13 @@ park_saved:
     dsb
     isb
     bx lr
+    end hf_entry_fault
+    .ltorg
+
+    .section .text.hf_leave, "ax"
 
 /* The second half of hf_leave, in the trap's handler: r0 its frame, r1 CFSR's address, r2 CFSR. */
+    .thumb_func
 leave:
     str r2, [r1]
     mov r2, #0x40000000
@@ -316,7 +330,6 @@ open_all:
     cpsie i
     isb
     bx lr
-    end hf_entry_fault
 
 /* void hf_leave(uint32_t primask, uint32_t basepri, uint32_t control, uint32_t restart) or, with the
  * last set, (main, stack pointer, 0, 1). Thread mode, masked. CONTROL.FPCA goes, so that the trap
@@ -328,6 +341,13 @@ open_all:
 hf_trap:
     udf #2
     end hf_leave
+    .ltorg
+
+#if HF_VECTORS <= 64
+    .section .hf_low, "ax"
+#else
+    .section .text.hf_entry, "ax"
+#endif
 
     .ltorg
 

@@ -18,6 +18,7 @@
 
 #define IRQ_WORDS (NVIC_LINES / 32u + 1u)
 #define CFSR_NO_FRAME 0x1010u /* STKERR, MSTKERR */
+#define CCR_OURS (SCB_CCR_NONBASETHRDENA | SCB_CCR_UNALIGN_TRP) /* changed while parked */
 #define HF_EXCEPTION_SYSTICK (-1)
 
 uint32_t hf_soft_handler(const struct hf_saved *saved);
@@ -25,7 +26,7 @@ uint32_t hf_rx_handler(void);
 uint32_t hf_tx_handler(void);
 uint32_t hf_tick_handler(void);
 void hf_watchdog_again(void);
-void hf_park_enter(uint32_t reason, const struct hf_saved *saved, uint32_t primask);
+void hf_park_enter(uint32_t reason, const struct hf_saved *saved, uint32_t primask, uint32_t again);
 void hf_park(void);
 uint32_t hf_next_active(void);
 /* entry.S */
@@ -198,9 +199,11 @@ static void quieten(void)
         outer.enabled[i] = REG32(NVIC_ISER + 4u * i);
         REG32(NVIC_ICER + 4u * i) = ~keep[i];
     }
-    /* The monitor is polled. */
-    for (uint32_t i = 0; i < sizeof hf_irq_numbers / sizeof hf_irq_numbers[0]; i++) {
-        REG32(NVIC_ICER + hf_irq_numbers[i] / 32u * 4u) = 1u << (hf_irq_numbers[i] % 32u);
+    /* The monitor is polled. Numbers from flash: nothing in RAM may be relied on here. */
+    const uint16_t own[] = {hf_board.rx_irq, hf_board.tx_irq, hf_board.soft_irq, hf_board.tick_irq};
+
+    for (uint32_t i = 0; i < (hf_board.tick != NULL ? 4u : 3u); i++) {
+        REG32(NVIC_ICER + own[i] / 32u * 4u) = 1u << (own[i] % 32u);
     }
     outer.systick = 0;
     outer.systick_pends = 0;
@@ -219,23 +222,22 @@ static void wake(void)
     for (uint32_t i = 0; i < IRQ_WORDS; i++) {
         REG32(NVIC_ISER + 4u * i) = outer.enabled[i];
     }
-    REG32(SCB_CCR) = outer.ccr;
+    REG32(SCB_CCR) = (REG32(SCB_CCR) & ~CCR_OURS) | (outer.ccr & CCR_OURS);
 }
 
-/* Interrupts are masked; `primask` is what they were. Called once more when the application faults
- * while it is parked, in on_park or a listed interrupt: the context that is kept is the first one. */
-void hf_park_enter(uint32_t reason, const struct hf_saved *saved, uint32_t primask)
+/* Interrupts are masked; `primask` is what they were. With `again` not 0 the application faulted while it
+ * was parked, in on_park or a listed interrupt: the context that is kept is the first one. */
+void hf_park_enter(uint32_t reason, const struct hf_saved *saved, uint32_t primask, uint32_t again)
 {
     uint32_t cfsr = REG32(SCB_CFSR), hfsr = REG32(SCB_HFSR), faultmask, psp = read_psp();
     const struct hf_exception_frame *frame = (cfsr & CFSR_NO_FRAME) != 0 ? NULL : pushed_frame(saved);
-    bool again = hf_parked != 0;
     uint32_t *w = hf_record;
     struct hf_context now;
     bool final = frame == NULL;
 
     __asm volatile("mrs %0, faultmask\n\tcpsie f" : "=r"(faultmask));
     take_context(&now, frame, saved);
-    if (again) {
+    if (again != 0) {
         final = final || (frame->xpsr & 0x1FFu) != 0; /* the listed handler stays where it is */
     } else {
         context = now;
@@ -243,7 +245,7 @@ void hf_park_enter(uint32_t reason, const struct hf_saved *saved, uint32_t prima
         __asm volatile("mrs %0, basepri" : "=r"(outer.basepri));
         __asm volatile("mrs %0, control" : "=r"(outer.control));
         outer.ccr = REG32(SCB_CCR);
-        REG32(SCB_CCR) = (outer.ccr & ~SCB_CCR_UNALIGN_TRP) | SCB_CCR_NONBASETHRDENA;
+        REG32(SCB_CCR) = (outer.ccr & ~CCR_OURS) | SCB_CCR_NONBASETHRDENA;
     }
     /* A return would clear FAULTMASK (B1.5.8); and below the monitor's handler there is no way back,
      * for its stack is the one that is needed now. */
@@ -275,10 +277,10 @@ void hf_park_enter(uint32_t reason, const struct hf_saved *saved, uint32_t prima
         REG32(FPU_FPCCR) &= ~FPU_FPCCR_LSPACT;
     }
     hf_monitor_park(reason, final);
-    if (!again) {
+    if (again == 0) {
         quieten();
     }
-    hf_parked = hf_parked + 1u;
+    hf_parked = again + 1u;
 }
 
 bool hf_arch_process_stack(void)

@@ -47,18 +47,21 @@ class App:
         given = {**self.flags, **{name: value for name, value in flags.items() if value is not None}}
         return load(given, project=self.store.project)
 
-    def session(self, **flags: object) -> Session:
-        """Connects; on a terminal a menu asks which port when nobody chose one."""
+    def session(self, *, attention: bool = False, **flags: object) -> Session:
+        """Connects; on a terminal a menu asks which port when nobody chose one.
+
+        ``attention`` gets the monitor out of a handler of the application that does not return.
+        """
         from hotflash.session import Session
         from hotflash.session.ports import NoPortError
 
         settings = self.settings(**flags)
         try:
-            session = Session.connect(settings, self.store)
+            session = Session.connect(settings, self.store, attention=attention)
         except NoPortError as error:
             if not error.candidates or self.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise
-            session = Session.connect(settings, self.store, port=_menu(error))
+            session = Session.connect(settings, self.store, port=_menu(error), attention=attention)
         session.progress = output.progress
         click.get_current_context().call_on_close(lambda: _finish(session))
         return session

@@ -18,6 +18,7 @@ _WARNING = click.style(f"{'warning':<12}", fg="yellow")
 _APPLICATION = {
     "running": "running",
     "plain": "running as a plain ELF: no patch points in use",
+    "parked": "parked: it stands still, the monitor answers",
     "waiting": "not started: the board waits in the bootloader",
     "none": "none: the bootloader waits for `hotflash flash`",
 }
@@ -69,7 +70,7 @@ def _rows(report: StatusReport) -> list[tuple[str, str]]:
         ("port", report.port),
         ("application", application),
     ]
-    if report.application == "running":
+    if report.application in ("running", "parked"):
         hooks = f"{output.number(report.hooks_bound)} of {output.number(report.hooks)} lead to edits"
         masked = f"{counters['masked_last']} instructions masked by the last, {counters['masked_max']} at most"
         longest = f"{output.number(counters['scan_us'])} us in the longest"
@@ -156,7 +157,7 @@ def gc(app: App) -> None:
 @shared_options()
 def reset(app: App, wait: bool) -> None:
     """Reset the board. Edits go with it; `hotflash resync` sends them again."""
-    session = app.session()
+    session = app.session(attention=True)
     hello = session.reset(wait=wait)
     lost = session.lost()
     runs = "the application runs" if session.runs else "the bootloader waits"

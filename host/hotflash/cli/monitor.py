@@ -17,7 +17,7 @@ from hotflash.errors import HotflashError, TargetFault, UsageError
 from hotflash.wire import events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from hotflash.cli.keyboard import Key
     from hotflash.session import Session
@@ -26,16 +26,32 @@ if TYPE_CHECKING:
 
 _POLL = 0.5
 """Seconds between looks at whether somebody wants to stop us; nothing waits for it."""
+_NEXT = "`hotflash restart` calls main anew, `hotflash reset` starts the board anew; `hotflash read` still works"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
-_MENU = "Ctrl-T: r reset  s status  e edits not live  y resync  b rollback  q quit  any other key: go on"
+_MENU = (
+    "Ctrl-T: r reset  m restart main  p park  c continue  s status  e edits not live  y resync  b rollback  q quit  "
+    "any other key: go on"
+)
 
 
 @click.command()
 @click.option("--until", metavar="REGEX", help="Stop with success when a line matches.")
+@click.option(
+    "--on-fault",
+    type=click.Choice(["ask", "auto", "never"]),
+    help="Take the newest edit back when the application faults in it; ask is for terminals.",
+)
 @click.option("--lines", type=click.IntRange(1), metavar="N", help="Stop after that many lines.")
 @click.option("--timeout", type=click.FloatRange(0, 1e6), metavar="SECONDS", help="Stop after that time.")
 @shared_options(elf=True)
-def monitor(app: App, until: str | None = None, lines: int | None = None, timeout: float | None = None) -> None:
+def monitor(
+    app: App,
+    *,
+    until: str | None = None,
+    on_fault: str | None = None,
+    lines: int | None = None,
+    timeout: float | None = None,
+) -> None:
     """Show the application's log, resets, faults and what was lost.
 
     On a terminal Ctrl-] quits and Ctrl-T opens a menu. A fault ends it with exit code 134; on a
@@ -45,7 +61,7 @@ def monitor(app: App, until: str | None = None, lines: int | None = None, timeou
         pattern = re.compile(until) if until is not None else None
     except re.error as error:
         raise UsageError(f"--until {until!r}: not a regular expression: {error}") from None
-    Monitor(app, app.session(), pattern, lines, timeout).run()
+    Monitor(app, app.session(on_fault=on_fault), pattern, lines, timeout).run()
 
 
 class Monitor:
@@ -79,7 +95,7 @@ class Monitor:
         if self.line:
             self._end_line()
         if self.fault is not None:
-            raise TargetFault(self.fault, hint="`hotflash reset` starts it again, `hotflash read` still works")
+            raise TargetFault(self.fault, hint=_NEXT)
 
     @contextlib.contextmanager
     def _keyboard(self) -> Iterator[None]:
@@ -235,6 +251,26 @@ class Monitor:
         self.fault = f"the application faulted: {report.cause}, at {report.place}"
         if self.interactive:
             output.say("--- it stands still, the monitor answers; Ctrl-T opens the menu", fg="red")
+        if report.suspects:
+            self._offer_rollback(report.suspects)
+
+    def _offer_rollback(self, suspects: Sequence[str]) -> None:
+        """The newest edit is where it happened."""
+        who = f"{', '.join(suspects)} of the newest generation"
+        policy = self.session.settings.on_fault
+        wanted = policy == "auto"
+        if policy == "ask" and self.interactive:
+            output.say(f"--- it is in {who}: roll back to the generation before? (y/n)", fg="red")
+            wanted = self._next_key() in "yY"
+        if not wanted:
+            self._notice("rollback", f"it is in {who}: `hotflash rollback` takes it back")
+            return
+        try:
+            generation = self.session.rollback().generation
+        except HotflashError as error:
+            output.show_error(error.message, error.hint)
+            return
+        self._notice("rollback", f"rolled back: generation {generation} live; `hotflash restart` runs it")
 
     # ---- the menu
 
@@ -267,6 +303,14 @@ class Monitor:
 
         if choice == "r":
             self.session.reset()
+            self.fault = None
+        elif choice == "m":
+            self.session.restart()
+            self.fault = None
+        elif choice == "p":
+            self.session.park()
+        elif choice == "c":
+            self.session.resume()
             self.fault = None
         elif choice == "s":
             report = self.session.status()

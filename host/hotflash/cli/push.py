@@ -37,10 +37,18 @@ _EXPLAIN = click.option("--explain", is_flag=True, help="Say why each thing goes
 
 @click.command()
 @click.argument("objects", nargs=-1, required=True, type=click.Path(dir_okay=False), metavar="OBJECT...")
+@click.option(
+    "--trial",
+    type=click.IntRange(1, 1800),
+    metavar="SECONDS",
+    help="The board takes the edit back by itself unless `hotflash confirm` comes in time.",
+)
 @_EXPLAIN
 @commit_options
 @shared_options(elf=True)
-def push(app: App, objects: tuple[str, ...], explain: bool, mode: str | None, deadline: str | None) -> None:
+def push(
+    app: App, *, objects: tuple[str, ...], trial: int | None, explain: bool, mode: str | None, deadline: str | None
+) -> None:
     """Make the functions of object files live that differ from what the board runs.
 
     Several objects go in one transaction: all of it goes live, or nothing. What these need and the firmware lacks
@@ -50,7 +58,7 @@ def push(app: App, objects: tuple[str, ...], explain: bool, mode: str | None, de
     """
     session = app.session(mode=mode, deadline=deadline)
     with output.progress("push") as update:
-        report = session.push(objects, progress=update)
+        report = session.push(objects, trial=trial or 0, progress=update)
     _show(app, "push", report, explain=explain)
 
 
@@ -88,12 +96,18 @@ def push_line(verb: str, report: PushReport) -> str:
         f"{name} {output.milliseconds(value)}"
         for name, value in (("link", ms.link), ("wire", ms.wire), ("commit", ms.commit))
     )
-    return f"{verb}  {what}  {', '.join(parts)} -> generation {report.generation} live   {stages}"
+    state = "live"
+    if report.waiting:
+        never = "never returns" if len(report.waiting) == 1 else "never return"
+        state = f"waiting: restart ({', '.join(report.waiting)} {never}; `hotflash restart`)"
+    if report.trial:
+        state += f" on trial for {report.trial} s (`hotflash confirm` keeps it)"
+    return f"{verb}  {what}  {', '.join(parts)} -> generation {report.generation} {state}   {stages}"
 
 
 def _show(app: App, verb: str, report: PushReport, *, explain: bool) -> None:
     app.emit(verb, report, push_line(verb, report))
-    if report.state == "live" and (explain or len(report.changes) <= 20):
+    if report.state != "unchanged" and (explain or len(report.changes) <= 20):
         for change in report.changes:
             output.say(f"  {change_line(change)}", dim=True)
     for line in helper_lines(report.helpers, explain=explain):

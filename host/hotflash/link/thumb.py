@@ -286,7 +286,7 @@ def _backward() -> bytes:
 _BACKWARD = _backward()
 
 
-def _branch_offset(code: bytes, at: int) -> tuple[int | None, bool]:
+def branch_offset(code: bytes, at: int) -> tuple[int | None, bool]:
     """Offset of the branch at ``at``, None when it is none, and whether it is a BL (A5.2, A5.3.4)."""
     half = _H.unpack_from(code, at)[0]
     if half >> 11 == 0x1C:
@@ -319,7 +319,7 @@ def branches_to_start(code: bytes, spans: list[tuple[int, int]]) -> list[tuple[i
                 low = halves[number + 1] if half >= 0xF000 and number + 1 < count else half
                 if (low ^ -(at + 4) >> 1) & (0x7FF if half >= 0xE000 else 0xFF):
                     continue
-                offset, link = _branch_offset(code, at)
+                offset, link = branch_offset(code, at)
                 if offset == -(at + 4):
                     likely[at] = link
         if not likely:

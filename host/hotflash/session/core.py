@@ -35,7 +35,18 @@ if TYPE_CHECKING:
     from hotflash.elf.firmware import Firmware
     from hotflash.journal import UnitEdits
     from hotflash.live import LiveState
-    from hotflash.session.results import Backtrace, LinkReport, PushReport, ReadReport, RollbackReport, WriteReport
+    from hotflash.session.results import (
+        Backtrace,
+        ConfirmReport,
+        LinkReport,
+        ParkReport,
+        PushReport,
+        ReadReport,
+        ReinitReport,
+        RestartReport,
+        RollbackReport,
+        WriteReport,
+    )
     from hotflash.toolchain import Archives
     from hotflash.types import TypedVariable
     from hotflash.wire.events import Event
@@ -88,11 +99,17 @@ class Session:
 
     @classmethod
     def connect(
-        cls, settings: Settings | None = None, store: Store | None = None, *, port: str | None = None
+        cls,
+        settings: Settings | None = None,
+        store: Store | None = None,
+        *,
+        port: str | None = None,
+        attention: bool = False,
     ) -> Session:
         """Opens the port that settings or a running simulator chose and says hello.
 
-        ``port`` overrides the choice. Processes of the same project share the port. Raises
+        ``port`` overrides the choice. With ``attention`` a board that is silent, since a handler of its application
+        does not return, is parked. Processes of the same project share the port. Raises
         :class:`~hotflash.errors.PortError` or :class:`~hotflash.errors.WireError`.
         """
         from hotflash.device import Device
@@ -100,7 +117,13 @@ class Session:
         store = store or Store.find()
         settings = settings or load(project=store.project)
         choice = ports.Choice(port, "the caller") if port is not None else ports.choose(settings, store)
-        device = Device.connect(choice.url, baud=settings.baud, share=store.ensure(), timeout=settings.connect_timeout)
+        device = Device.connect(
+            choice.url,
+            baud=settings.baud,
+            share=store.ensure(),
+            timeout=settings.connect_timeout,
+            attention=attention,
+        )
         return cls(device, settings, store, choice.url)
 
     def close(self) -> None:
@@ -275,16 +298,18 @@ class Session:
         *,
         mode: str | None = None,
         deadline: float | None = None,
+        trial: int = 0,
         progress: Callable[[int, int], None] | None = None,
     ) -> PushReport:
         """Makes the functions of object files live that differ from what the device runs.
 
         ``mode`` is ``now``, ``safe`` or ``auto``; ``deadline`` is how many seconds a safe commit is
-        tried. All of it goes live, or nothing.
+        tried. ``trial`` seconds after the commit the device goes back by itself unless :meth:`confirm` was called.
+        All of it goes live, or nothing.
         """
         from hotflash.session import push
 
-        return push.push(self, objects, mode=mode, deadline=deadline, progress=progress)
+        return push.push(self, objects, mode=mode, deadline=deadline, trial=trial, progress=progress)
 
     def resync(
         self,
@@ -490,6 +515,55 @@ class Session:
             heap=Heap("code", hello.heap_base, hello.heap_size, hello.heap_free),
         )
 
+    def park(self) -> ParkReport:
+        """Stops the application between two instructions; the monitor goes on answering. No error when it is parked.
+
+        It gets out of handlers that do not return, too.
+        """
+        from hotflash.session import control
+
+        return control.park(self)
+
+    def record(self) -> ParkReport | None:
+        """Why and where the application was parked last, perhaps before a reset; None: it never was."""
+        from hotflash.session import control
+
+        return control.record(self)
+
+    def resume(self) -> None:
+        """Lets the parked application go on where it was. After a fault it repeats the instruction that faulted.
+
+        Raises :class:`~hotflash.errors.TargetFault` when it faults again at once.
+        """
+        from hotflash.session import control
+
+        control.resume(self)
+
+    def restart(self) -> RestartReport:
+        """Leaves all that runs, runs the registered cleanups, and calls the newest ``main``; all state is kept.
+
+        Raises :class:`~hotflash.errors.TargetFault` when it faults at once.
+        """
+        from hotflash.session import control
+
+        return control.restart(self)
+
+    def confirm(self) -> ConfirmReport:
+        """Keeps the generation that is on trial. No error when none is."""
+        from hotflash.session import control
+
+        return control.confirm(self)
+
+    def reinit(self, *names: str, everything: bool = False, restart: bool = False) -> ReinitReport:
+        """Gives variables their initial values, as the newest pushed object or else the firmware has them.
+
+        The application is parked meanwhile. ``everything`` instead of names: all variables; ``restart`` calls ``main``
+        afterwards.
+        """
+        from hotflash.session import control
+
+        return control.reinit(self, names, everything=everything, and_restart=restart)
+
     def gc(self) -> GcReport:
         """Collects constants, stubs and variables that nothing refers to, with interrupts masked."""
         reply = self.device.gc()
@@ -563,7 +637,9 @@ def _application_state(hello: HelloReply) -> str:
         return "none"
     if not hello.flags & HelloFlag.APP_RUNS:
         return "waiting"
-    return "running" if hello.flags & HelloFlag.APP_HOT else "plain"
+    if not hello.flags & HelloFlag.APP_HOT:
+        return "plain"
+    return "parked" if hello.flags & HelloFlag.PARKED else "running"
 
 
 def _warnings(hello: HelloReply, counters: StatusReply, *, known: bool) -> Iterable[str]:
@@ -584,6 +660,11 @@ def _warnings(hello: HelloReply, counters: StatusReply, *, known: bool) -> Itera
         yield "the application has settings of its own in the MPU" + (
             f": nothing keeps stray writes from {', '.join(bare)}" if bare else ""
         )
+    if flags & HelloFlag.TRIAL:
+        yield "the live generation is on trial: `hotflash confirm` keeps it, else the board takes it back"
+    if flags & HelloFlag.PARKED:
+        ways = "`hotflash restart`" if flags & HelloFlag.FINAL else "`hotflash continue`, `hotflash restart`"
+        yield f"the application is parked: {ways} or `hotflash reset`"
     if flags & HelloFlag.PRIO_ZERO:
         yield "the application runs an interrupt at priority 0: it can hold up the monitor's receiver"
     if flags & HelloFlag.PENDSV_ZERO:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hotflash.wire.messages import ParkReason
+from hotflash.wire.messages import ParkReason, SlotKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ _HEADER = 32  # bytes before a slot's payload (docs/SPEC.md, Code heap)
 
 @dataclass(frozen=True)
 class FaultReport:
-    """A fault, decoded."""
+    """A fault, or another parking, decoded."""
 
     cause: str
     place: str
@@ -55,13 +55,28 @@ class FaultReport:
     caller: str
     """The same for the link register; empty where it holds no return address."""
     registers: dict[str, int]
+    context: str = ""
+    """Thread or handlers, innermost first, in words."""
+    generation: int = 0
+    """Live when it happened."""
+    suspects: tuple[str, ...] = ()
+    """Functions of the newest generation among the places: what a rollback would take back."""
+    final: bool = False
+    """The application cannot be continued."""
+
+    @property
+    def headline(self) -> str:
+        """What happened, in a line."""
+        return f"the application faulted: {self.cause}" if self.cause else "the application is parked"
 
     @property
     def text(self) -> str:
         """The report for people, several lines."""
-        lines = [f"the application faulted: {self.cause}", f"  at {self.place}"]
+        lines = [self.headline, f"  at {self.place}"]
         if self.caller:
             lines.append(f"  lr: {self.caller}")
+        if self.context:
+            lines.append(f"  in {self.context}, generation {self.generation}")
         cells = [f"{name:>4} {value:08x}" for name, value in self.registers.items()]
         lines += ["  " + "  ".join(cells[at : at + 6]) for at in range(0, len(cells), 6)]
         return "\n".join(lines)
@@ -95,6 +110,36 @@ def parked_text(registers: Registers) -> str:
     return _PARKED.get(ParkReason(registers.reason), "the application is parked")
 
 
+_FAULTS = (3, 4, 5, 6)
+_EXCEPTIONS = {
+    2: "NMI",
+    3: "HardFault",
+    4: "MemManage",
+    5: "BusFault",
+    6: "UsageFault",
+    11: "SVCall",
+    12: "DebugMonitor",
+    14: "PendSV",
+    15: "SysTick",
+}
+
+
+def exception_name(number: int) -> str:
+    """An exception by its number (ARMv7-M ARM B1.5.2)."""
+    return _EXCEPTIONS.get(number, f"interrupt {number - 16}" if number >= 16 else f"exception {number}")
+
+
+def _context(registers: Registers) -> str:
+    inner = registers.exception
+    if not registers.xpsr:
+        return "an unknown place: no exception frame was stacked"
+    if not inner:
+        return f"a thread on the {'process' if registers.exc_return & 4 else 'main'} stack"
+    others = [exception_name(number) for number in registers.active if number != inner and number not in _FAULTS]
+    more = f" (active besides: {', '.join(others)})" if others else ""
+    return f"the handler of {exception_name(inner)}{more}"
+
+
 def protected(address: int, hello: HelloReply, names: Names | None, slots: Sequence[Slot]) -> str:
     """What an address is that the memory protection has something against; empty: nothing known."""
     firmware = names.firmware if names is not None else None
@@ -120,9 +165,15 @@ def protected(address: int, hello: HelloReply, names: Names | None, slots: Seque
 
 def decode(fault: Fault, names: Names | None, slots: Sequence[Slot], hello: HelloReply | None = None) -> FaultReport:
     """Names the places of a fault; ``names`` None: none are known."""
-    registers = fault.registers
-    if registers is None:
+    if fault.registers is None:
         return FaultReport(fault.text or "its report was cut short", "an unknown place", "", {})
+    return describe(fault.registers, names, slots, hello)
+
+
+def describe(
+    registers: Registers, names: Names | None, slots: Sequence[Slot], hello: HelloReply | None = None
+) -> FaultReport:
+    """The same for any record of a parking; one that was no fault has no cause."""
 
     def place(address: int) -> str:
         named = names.address(address, slots) if names is not None else None
@@ -131,10 +182,26 @@ def decode(fault: Fault, names: Names | None, slots: Sequence[Slot], hello: Hell
     link = registers.r[14]
     shown = dict(zip(_REGISTERS, registers.r, strict=False))
     shown |= {"xpsr": registers.xpsr, "cfsr": registers.cfsr, "hfsr": registers.hfsr}
+    # A return address is attributed by the call before it, which may be the last instruction of a function.
+    places = [registers.r[15]] + ([] if link >= _EXC_RETURN or not link & 1 else [link - 2])
     return FaultReport(
-        cause=cause(registers, lambda address: protected(address, hello, names, slots) if hello is not None else ""),
-        place=place(registers.r[15]),
-        # A return address is attributed by the call before it, which may be the last instruction of a function.
-        caller="" if link >= _EXC_RETURN or not link & 1 else place(link - 2),
+        cause=cause(registers, lambda address: protected(address, hello, names, slots) if hello is not None else "")
+        if registers.reason == ParkReason.FAULT
+        else "",
+        place=place(places[0]),
+        caller=place(places[1]) if len(places) > 1 else "",
         registers=shown,
+        context=_context(registers),
+        generation=registers.generation,
+        suspects=_suspects(places, registers.generation, names, slots),
+        final=registers.final,
     )
+
+
+def _suspects(places: Sequence[int], generation: int, names: Names | None, slots: Sequence[Slot]) -> tuple[str, ...]:
+    found = []
+    for slot in slots:
+        inside = any(slot.address <= place & ~1 < slot.address + slot.length for place in places)
+        if generation and slot.kind == SlotKind.CODE and slot.generation == generation and inside:
+            found.append((names.slot(slot).function if names is not None else "") or f"slot {slot.handle}")
+    return tuple(found)

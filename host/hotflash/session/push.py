@@ -13,8 +13,9 @@ from hotflash.elf.object import ObjectFile
 from hotflash.errors import FitError, FramesError, HotflashError, StaleError, UsageError
 from hotflash.journal import Edit, Journal, Pushed, UnitEdits
 from hotflash.live import slot_key
+from hotflash.session.calls import in_the_way, old_calls
 from hotflash.session.core import edits_of, heap_listing
-from hotflash.session.names import Names, defined_functions, global_ident, local_ident
+from hotflash.session.names import defined_functions, global_ident, local_ident
 from hotflash.session.results import FunctionChange, PushReport, RollbackReport, Stages
 from hotflash.settings import MODES
 from hotflash.wire.messages import BeginRequest, CommitMode, SlotFlag, SlotKind
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from hotflash.session.core import Session
     from hotflash.wire.messages import Grant
 
+MAX_TRIAL = 1800
+"""Seconds: the device counts them with half the range of a 32-bit clock of microseconds."""
 _KIND = 0x7F
 """Bits of a request's kind that are the kind (docs/SPEC.md, SlotRequest)."""
 
@@ -38,15 +41,18 @@ def push(
     *,
     mode: str | None,
     deadline: float | None,
+    trial: int,
     progress: Callable[[int, int], None] | None,
 ) -> PushReport:
     """See :meth:`Session.push`."""
     if not objects:
         raise UsageError("no object files to push")
     session.require_application()
+    if not 0 <= trial <= MAX_TRIAL:
+        raise UsageError(f"a trial of {trial} seconds: 1 to {MAX_TRIAL} are possible")
     contents = {path: elf.read_file(path) for path in dict.fromkeys(Path(entry) for entry in objects)}
     loaded = [(ObjectFile.parse(data, str(path)), data) for path, data in contents.items()]
-    return _transact(session, loaded, mode=mode, deadline=deadline, progress=progress)
+    return _transact(session, loaded, mode=mode, deadline=deadline, trial=trial, progress=progress)
 
 
 def resync(
@@ -89,7 +95,7 @@ def resync(
             notes=("no edits are known for this build",),
             lost=(),
         )
-    return _transact(session, loaded, mode=mode, deadline=deadline, progress=progress)
+    return _transact(session, loaded, mode=mode, deadline=deadline, trial=0, progress=progress)
 
 
 def _mode(session: Session, mode: str | None, replaced: int) -> str:
@@ -107,13 +113,14 @@ def _transact(
     *,
     mode: str | None,
     deadline: float | None,
+    trial: int,
     progress: Callable[[int, int], None] | None,
 ) -> PushReport:
     """Links and commits; anew when the board's code changed in between, by another host's push for example."""
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(StaleError):
-            return _attempt(session, loaded, mode=mode, deadline=deadline, progress=progress)
-    return _attempt(session, loaded, mode=mode, deadline=deadline, progress=progress)
+            return _attempt(session, loaded, mode=mode, deadline=deadline, trial=trial, progress=progress)
+    return _attempt(session, loaded, mode=mode, deadline=deadline, trial=trial, progress=progress)
 
 
 def _attempt(
@@ -122,6 +129,7 @@ def _attempt(
     *,
     mode: str | None,
     deadline: float | None,
+    trial: int,
     progress: Callable[[int, int], None] | None,
 ) -> PushReport:
     from hotflash.link import plan as make_plan
@@ -192,10 +200,11 @@ def _attempt(
             link,
             mode=CommitMode.SAFE if chosen == "safe" else CommitMode.NOW,
             deadline=limit,
+            trial=trial,
             progress=progress,
         )
     except FramesError as error:
-        raise _in_the_way(session, error, objects, limit) from error
+        raise in_the_way(session, error, objects, limit) from error
     except FitError as error:
         brought = sum(helper.size for helper in plan.helpers if helper.state == "sent")
         share = f", {brought:,} bytes of it helpers from archives" if brought else ""
@@ -209,9 +218,20 @@ def _attempt(
         journal.commit(pushed, result.generation)
         store.save_journal(build_id, journal)
     stages = result.milliseconds
+    calls = old_calls(session, [(frame.address, frame.where) for frame in result.frames], objects)
+    endless = tuple(call.function for call in calls if call.endless)
+    finishing = tuple(
+        f"{call.count} old {'call' if call.count == 1 else 'calls'} of {call.function} "
+        f"{'finishes' if call.count == 1 else 'finish'} in the old code"
+        for call in calls
+        if not call.endless
+    )
     return replace(
         report,
-        state="live",
+        state="waiting" if endless else "live",
+        waiting=endless,
+        trial=trial,
+        notes=report.notes + finishing,
         size=len(linked[0].image),
         generation=result.generation,
         masked=result.masked,
@@ -250,31 +270,6 @@ def _pushed(obj: ObjectFile, name: str, plan: Plan) -> Pushed:
                 edits.append(Edit(change.function, ident, by_ident[ident].hash))
             break
     return Pushed(obj.unit, name, obj.name, frozenset(defined), tuple(edits), frozenset(reverted))
-
-
-def _in_the_way(session: Session, error: FramesError, objects: Sequence[ObjectFile], deadline: float) -> FramesError:
-    frames = error.frames
-    if not frames:
-        return error
-    slots = session.device.slots()
-    names = Names(session.firmware, session.load_journal(), objects)
-    found: dict[str, list[str]] = {}
-    for address, stack in frames:
-        place = names.address(address, slots) or f"{address:#010x}"
-        function = names.function_at(address, slots) or place
-        where = _register(stack) if stack <= 16 else f"return address on the stack at {stack:#010x}"
-        found.setdefault(function, []).append(f"{place}, {where}")
-    who = "; ".join(f"{function} ({' and '.join(places)})" for function, places in found.items())
-    many = len(found) > 1
-    return FramesError(
-        f"not safe within {deadline:g} s: {who} {'are' if many else 'is'} running and would be replaced; "
-        "nothing was changed",
-        hint="wait longer with --deadline, or let old calls finish in the old code with --mode now",
-    )
-
-
-def _register(number: int) -> str:
-    return {13: "in sp", 14: "in lr", 15: "now"}.get(number, f"in r{number}")
 
 
 def rollback(session: Session, *, base: bool) -> RollbackReport:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hotflash.link.model import Helper
+    from hotflash.session.faults import FaultReport
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class PushReport:
     """The answer to a push."""
 
     state: str
-    """``live`` or ``unchanged``."""
+    """``live``, ``waiting`` (it is live, but takes effect with a restart: see ``waiting``) or ``unchanged``."""
     objects: tuple[str, ...]
     changes: tuple[FunctionChange, ...]
     unchanged: int
@@ -74,6 +75,10 @@ class PushReport:
     """Edits that a reset of the board took and that are still not live."""
     helpers: tuple[Helper, ...] = ()
     """What came along from archives, and why."""
+    waiting: tuple[str, ...] = ()
+    """Functions that run in their old version and never return: `restart` calls the new one."""
+    trial: int = 0
+    """Seconds in which it has to be confirmed; 0: it stays."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +212,7 @@ class StatusReport:
     abi: str
     core: str
     application: str
-    """``running``, ``waiting`` (the bootloader waits for `flash`), ``plain`` or ``none``."""
+    """``running``, ``parked``, ``waiting`` (the bootloader waits for `flash`), ``plain`` or ``none``."""
     build_id: bytes
     elf: str
     """Path that the build was flashed from; empty: the store does not know the build."""
@@ -315,6 +320,54 @@ class Backtrace:
         if self.end:
             found.append(f"--- {self.end}")
         return tuple(found)
+
+
+@dataclass(frozen=True)
+class ParkReport:
+    """Why and where the application was parked last."""
+
+    parked: bool
+    """Whether it still is; False: a record of the past."""
+    reason: str
+    """``asked``, ``attention``, ``fault`` or ``watchdog``."""
+    final: bool
+    """It cannot be continued, only restarted or reset."""
+    generation: int
+    """Live then."""
+    boot: int
+    """The boot count then."""
+    text: str
+    """The reason for people, in a line."""
+    report: FaultReport
+
+
+@dataclass(frozen=True)
+class RestartReport:
+    """The answer to a restart."""
+
+    generation: int
+    main: int
+    """Address of the static entry of main; the newest version of it runs."""
+
+
+@dataclass(frozen=True)
+class ConfirmReport:
+    """The answer to a confirmation."""
+
+    generation: int
+    trial: bool
+    """Whether a trial was under way."""
+
+
+@dataclass(frozen=True)
+class ReinitReport:
+    """Variables that have their initial values again."""
+
+    variables: tuple[str, ...]
+    bytes: int
+    parked: bool
+    """The application stands still, as it did before."""
+    restarted: bool
 
 
 @dataclass(frozen=True)

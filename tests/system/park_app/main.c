@@ -18,7 +18,7 @@ volatile uint32_t trouble, place, repaired;
 volatile uint32_t starts, turns, ticks, kept, parks, continues, last_why, park_ipsr;
 volatile uint32_t order[16], cleaned;
 volatile uint32_t broken, checks, fp_broken; /* registers.S */
-int kept_value = 41;
+volatile int kept_value = 41;
 
 void SysTick_Handler(void);
 void outer_handler(void);
@@ -107,6 +107,7 @@ int main(void)
     printf("start %lu\n", (unsigned long)starts);
     for (;;) {
         turns++;
+        (void)kept_value;
         check_registers();
         check_fp();
         if (trouble != TROUBLE_NONE) {

@@ -74,6 +74,12 @@ __attribute__((noinline)) void make_trouble(uint32_t what)
         spin();
         __asm volatile("cpsie i");
         break;
+    case TROUBLE_CHECK:
+        while (trouble != TROUBLE_NONE) {
+            check_registers();
+            check_fp();
+        }
+        break;
     case TROUBLE_DEEP:
         deep(1);
         break;

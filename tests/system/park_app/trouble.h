@@ -16,6 +16,7 @@ enum trouble {
     TROUBLE_OVERFLOW,   /* of the stack */
     TROUBLE_MASKED,     /* no end, interrupts masked */
     TROUBLE_DEEP,       /* no end, ten calls deep, with cleanups on the way */
+    TROUBLE_CHECK,      /* no end, checking registers */
 };
 
 /* Where it happens. */
@@ -25,7 +26,7 @@ extern volatile uint32_t trouble, place, repaired;
 extern volatile uint32_t starts, turns, ticks, kept, parks, continues, last_why, park_ipsr;
 extern volatile uint32_t order[16], cleaned;
 extern volatile uint32_t broken, checks, fp_broken;
-extern int kept_value;
+extern volatile int kept_value;
 
 void make_trouble(uint32_t what);
 void deep(int level);

@@ -1,0 +1,290 @@
+"""Parking, faults and restarts on the real core: every way into the monitor, and every way back."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hotflash.board import Board
+from hotflash.errors import RefusedError, TargetFault
+from hotflash.wire import messages as m
+from hotflash.wire.messages import HelloFlag, ParkReason
+
+from .observe import until
+from .project import Project
+from .trouble import APP, INNER, OUTER, Place, Trouble, cause, flags, goes_on, wait_parked
+
+pytestmark = pytest.mark.every_board
+
+
+@pytest.fixture(scope="module")
+def park_project(board: Board, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("park"), board, APP)
+    project.link()
+    return project
+
+
+@pytest.fixture(scope="module")
+def board_dut(park_project: Project, dut_factory: Any) -> Iterator[Any]:
+    project = park_project
+    with dut_factory(board=project.board, elf=project.folder / "build" / "app.elf", folder=project.folder) as dut:
+        yield dut
+
+
+@pytest.fixture
+def dut(board_dut: Any) -> Any:
+    """The board freshly started, its loop running."""
+    board_dut.reset()
+    goes_on(board_dut)
+    return board_dut
+
+
+def intact(dut: Any) -> None:
+    """No register, flag or floating-point register was ever found changed, and they were looked at."""
+    assert dut.read("checks") > 0
+    assert dut.read("broken") == 0
+    assert dut.read("fp_broken") == 0
+
+
+FAULTS = [
+    (Trouble.UNDEFINED, 1 << 16, "undefined instruction", "undefined"),
+    (Trouble.DIVIDE, 1 << 25, "division by zero", "divide"),
+    (Trouble.UNALIGNED, 1 << 24, "unaligned access", "unaligned"),
+    (Trouble.BUS, 1 << 9, "data access to memory that is not there; address 0x70000000", "bus"),
+    (Trouble.FETCH, 1, "not executable", "0x40000000"),
+    (Trouble.HARD, 1 << 9, "data access", "bus"),
+]
+ACTIVE = {Place.THREAD: set(), Place.HANDLER: {OUTER}, Place.NESTED: {OUTER, INNER}}
+
+
+@pytest.mark.parametrize("place", list(Place), ids=lambda place: place.name.lower())
+@pytest.mark.parametrize(("trouble", "bits", "words", "where"), FAULTS, ids=[row[0].name.lower() for row in FAULTS])
+def test_fault(dut: Any, trouble: Trouble, bits: int, words: str, where: str, place: Place) -> None:
+    dut.write("kept_value", 77)
+    cause(dut, trouble, place)
+    wait_parked(dut)
+
+    registers = dut.session.device.record()
+    assert registers.reason == ParkReason.FAULT
+    assert registers.cfsr & bits
+    assert set(registers.active) - {3, 4, 5, 6} == ACTIVE[place]
+    assert registers.exception == {Place.THREAD: 0, Place.HANDLER: OUTER, Place.NESTED: INNER}[place]
+    assert bool(registers.hfsr & 1 << 30) == (trouble == Trouble.HARD)
+    report = dut.session.record()
+    assert words in report.text
+    assert where in report.report.place
+    assert (dut.read("parks"), dut.read("last_why"), dut.read("park_ipsr")) == (1, ParkReason.FAULT, 0)
+    assert dut.read("turns") == dut.read("turns"), "it does not stand still"
+    # Masked where it was masked, and below handlers of its own priority: kept interrupts are let in everywhere else.
+    assert dut.read("kept") == (trouble != Trouble.HARD)
+
+    dut.write("trouble", 0)
+    dut.session.restart()
+    started(dut, 2)
+    goes_on(dut)
+    assert dut.read("kept_value") == 77
+    assert dut.read("cleaned") == 1
+    ticks = dut.read("ticks")
+    until(lambda: dut.read("ticks"), lambda now: now > ticks, "interrupts after the restart")
+    intact(dut)
+
+
+def test_continue_repeats_the_faulting_instruction(dut: Any) -> None:
+    cause(dut, Trouble.DIVIDE)
+    wait_parked(dut)
+    with pytest.raises(TargetFault, match="division by zero"):
+        dut.session.resume()
+    assert dut.read("parks") == 2
+    # A cause that is repaired: division by zero does not trap any more.
+    ccr = dut.session.device.read(0xE000ED14, 4, peripheral=True)
+    assert dut.session.device.record().final is False
+    dut.session.device.write(0xE000ED14, (int.from_bytes(ccr, "little") & ~0x10).to_bytes(4, "little"), peripheral=True)
+    dut.write("trouble", 0)
+    dut.session.resume()
+    goes_on(dut)
+    assert dut.read("starts") == 1
+
+
+def started(dut: Any, count: int) -> None:
+    """Main has been called that many times."""
+    until(lambda: dut.read("starts"), lambda now: now == count, "main")
+
+
+def park_in(dut: Any, function: str) -> Any:
+    """Parks until that is in the function; it gets there within a turn."""
+    report = dut.session.park()
+    while function not in report.report.place:
+        dut.session.resume()
+        report = dut.session.park()
+    return report
+
+
+@pytest.mark.parametrize("place", list(Place), ids=lambda place: place.name.lower())
+def test_endless_loop(dut: Any, place: Place) -> None:
+    """Out of a thread by a plain request, out of handlers by the attention sequence; on, and out for good."""
+    cause(dut, Trouble.SPIN, place)
+    report = park_in(dut, "spin")
+    assert report.reason == ("asked" if place == Place.THREAD else "attention")
+    assert dut.read("spinning") == dut.read("spinning"), "it does not stand still"
+    dut.write("trouble", 0)
+    before = dut.read("continues")
+    dut.session.resume()
+    goes_on(dut)
+    assert dut.read("continues") == before + 1
+    assert dut.read("starts") == 1
+
+    cause(dut, Trouble.SPIN, place)
+    park_in(dut, "spin")
+    dut.write("trouble", 0)
+    dut.session.restart()
+    started(dut, 2)
+    goes_on(dut)
+    intact(dut)
+
+
+def test_restart_runs_the_cleanups_innermost_first(dut: Any) -> None:
+    cause(dut, Trouble.DEEP, Place.NESTED)
+    park_in(dut, "spin")
+    dut.write("trouble", 0)
+    dut.session.restart()
+    started(dut, 2)
+    assert dut.read("cleaned") == 11
+    assert dut.read("order")[:11] == [*range(10, 0, -1), 100]
+    goes_on(dut)
+    intact(dut)
+
+
+def test_restart_without_parking_first(dut: Any) -> None:
+    for count in range(2, 6):
+        dut.session.restart()
+        started(dut, count)
+    assert dut.read("parks") == 0
+    assert dut.read("cleaned") == 4
+    goes_on(dut)
+    intact(dut)
+
+
+@pytest.mark.parametrize("place", [Place.THREAD, Place.NESTED], ids=["thread", "nested"])
+def test_a_park_changes_nothing(park_project: Project, dut_factory: Any, tmp_path: Path, place: Place) -> None:
+    """Random parks over code that checks every register, flag, IT block, LDM and floating-point register.
+
+    The emulator takes interrupts between blocks of code alone, unless it steps through single instructions.
+    """
+    elf = park_project.folder / "build" / "app.elf"
+    with dut_factory(board=park_project.board, elf=elf, folder=tmp_path, qemu_args=("-singlestep",)) as dut:
+        goes_on(dut)
+        if place == Place.NESTED:
+            cause(dut, Trouble.CHECK, place)
+            park_in(dut, "check_")
+        seen: set[int] = set()
+        # Out of a handler each takes a while: that nobody answers has to be waited for.
+        for _ in range(60 if place == Place.THREAD else 3):
+            dut.session.device.park()
+            registers = dut.session.device.record()
+            seen.add(registers.r[15])
+            assert registers.exception == (0 if place == Place.THREAD else INNER)
+            dut.session.device.channel.submit(m.Op.CONTINUE, b"").reply()
+        assert len(seen) > (10 if place == Place.THREAD else 0)
+        dut.session.park()
+        dut.write("trouble", 0)
+        dut.session.resume()
+        goes_on(dut)
+        intact(dut)
+
+
+def test_interrupts_masked_for_ever(dut: Any) -> None:
+    from hotflash.device import Parked
+
+    with dut.session.device.events() as events:
+        cause(dut, Trouble.MASKED)
+        while not isinstance(event := events.get(timeout=60), Parked):
+            assert event is not None, "the watchdog never came"
+    assert event.registers.reason == ParkReason.WATCHDOG
+    assert event.registers.masks & 1
+    assert "spin" in dut.session.record().report.place
+    assert dut.read("kept") == 0
+    dut.write("trouble", 0)
+    dut.session.resume()
+    goes_on(dut)
+    assert dut.read("starts") == 1
+
+
+def test_stack_overflow_is_answered(dut: Any) -> None:
+    """Without memory protection it runs over the monitor's state; what is left is to say so, and to reset."""
+    cause(dut, Trouble.OVERFLOW)
+    until(
+        lambda: flags(dut),
+        lambda now: bool(now & (HelloFlag.STATE_LOST | HelloFlag.PARKED)),
+        "the answer",
+    )
+    registers = dut.session.device.record()
+    assert registers.reason == ParkReason.FAULT
+    assert registers.final
+    with pytest.raises(RefusedError):
+        dut.session.resume()
+    dut.reset()
+    goes_on(dut)
+
+
+def test_push_while_parked(dut: Any, park_project: Project) -> None:
+    cause(dut, Trouble.DIVIDE)
+    wait_parked(dut)
+    copy = park_project.folder / "fixed.c"
+    text = (APP / "trouble.c").read_text()
+    copy.write_text(text.replace("repaired = (uint32_t)(7 / zero);", "repaired = 7u + (uint32_t)zero;"))
+    try:
+        dut.push(park_project.compile("fixed.c", name="trouble"))
+    finally:
+        copy.unlink()
+        park_project.compile("trouble.c")
+    dut.session.restart()
+    until(lambda: dut.read("repaired"), lambda value: value == 7, "the new code, with the same request")
+    goes_on(dut)
+
+
+def test_commands(dut: Any) -> None:
+    parked = dut.run("park")
+    assert parked.returncode == 0, parked.stderr
+    assert parked.stdout.startswith("the application is parked: somebody asked for it\n  at 0x")
+    assert "parked" in dut.run("status").stdout
+    assert json.loads(dut.run("status", "--json").stdout)["application"] == "parked"
+    assert dut.run("continue").returncode == 0
+    again = dut.run("continue")
+    assert again.returncode == 5
+    assert "not parked" in again.stderr
+    assert dut.run("restart").returncode == 0
+    started(dut, 2)
+    cause(dut, Trouble.UNDEFINED, Place.HANDLER)
+    wait_parked(dut)
+    repeated = dut.run("continue")
+    assert repeated.returncode == 134
+    assert "undefined instruction" in repeated.stderr
+    assert "the handler of interrupt 20" in repeated.stderr
+    assert dut.run("reset").returncode == 0
+    goes_on(dut)
+
+
+def test_reinit(dut: Any) -> None:
+    rng = random.Random(7)
+    for name in ("kept_value", "order[3]", "turns"):
+        dut.write(name, rng.randrange(1000, 2000))
+    done = dut.run("reinit", "kept_value", "order[3]")
+    assert done.returncode == 0, done.stderr
+    assert (dut.read("kept_value"), dut.read("order[3]")) == (41, 0)
+    assert dut.read("turns") >= 1000
+    assert not flags(dut) & HelloFlag.PARKED
+    assert dut.run("reinit").returncode == 2
+    assert dut.run("reinit", "keep").returncode == 5
+    dut.run("park")
+    done = dut.run("reinit", "--all")
+    assert done.returncode == 0, done.stderr
+    assert flags(dut) & HelloFlag.PARKED
+    assert dut.read("turns") == 0
+    assert dut.run("restart").returncode == 0
+    until(lambda: dut.read("starts"), lambda count: count == 1, "main, counting anew")
+    goes_on(dut)

@@ -1,0 +1,61 @@
+"""The application of ``park_app/`` and what its numbers mean."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from hotflash.wire.messages import HelloFlag
+
+from .observe import until
+
+APP = Path(__file__).parent / "park_app"
+
+
+class Trouble(IntEnum):
+    """``enum trouble`` of trouble.h."""
+
+    UNDEFINED = 1
+    DIVIDE = 2
+    UNALIGNED = 3
+    BUS = 4
+    FETCH = 5
+    HARD = 6
+    SPIN = 7
+    OVERFLOW = 8
+    MASKED = 9
+    DEEP = 10
+    CHECK = 11
+
+
+class Place(IntEnum):
+    """Where it happens."""
+
+    THREAD = 0
+    HANDLER = 1
+    NESTED = 2
+
+
+OUTER, INNER = 16 + 20, 16 + 21
+"""Exception numbers of the handlers that call each other."""
+
+
+def cause(dut: Any, trouble: Trouble, place: Place = Place.THREAD) -> None:
+    """Has the application get into trouble at its next turn."""
+    dut.write("place", int(place))
+    dut.write("trouble", int(trouble))
+
+
+def flags(dut: Any) -> HelloFlag:
+    return HelloFlag(dut.session.device.refresh().flags)
+
+
+def wait_parked(dut: Any) -> None:
+    until(lambda: flags(dut), lambda now: bool(now & HelloFlag.PARKED), "parking")
+
+
+def goes_on(dut: Any, turns: int = 3) -> None:
+    """The application's loop turns."""
+    start = dut.read("turns")
+    until(lambda: dut.read("turns"), lambda now: now >= start + turns, "turns of the loop")
