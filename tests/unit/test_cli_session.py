@@ -45,13 +45,14 @@ def board(objects: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPa
         if section.name.startswith(".text."):
             monkeypatch.setitem(fakes.BASE, section.name.removeprefix(".text."), bytes(section.data))
     monkeypatch.setattr(link, "plan", fakes.fake_plan)
-    monkeypatch.setattr(App, "session", lambda app, *, attention=False, **flags: _open(app, device, flags))
+    monkeypatch.setattr(App, "session", lambda app, **flags: _open(app, device, flags))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hotflash.toml").touch()
     return device
 
 
 def _open(app: App, device: fakes.FakeDevice, flags: dict[str, object]) -> object:
+    flags.pop("attention", None)
     settings: Settings = app.settings(**flags)
     return fakes.open_session(device, app.store.project, settings)
 
