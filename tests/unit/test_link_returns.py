@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -47,7 +48,7 @@ def test_never_returns(tmp_path: Path, flags: tuple[str, ...]) -> None:
     command += ["-fpatchable-function-entry=4", "-nostartfiles", "-Wl,-e,main", "a.c", "main.c", "-o", "a.elf"]
     subprocess.run(command, cwd=tmp_path, check=True)
     with (tmp_path / "a.elf").open("rb") as file:
-        linked = ELFFile(file)
+        linked: Any = ELFFile(file)
         text = linked.get_section_by_name(".text")
         code, base = text.data(), text["sh_addr"]
         seen = {}
