@@ -117,11 +117,14 @@ def started(dut: Any, count: int) -> None:
 
 def park_in(dut: Any, function: str) -> Any:
     """Parks until that is in the function; it gets there within a turn."""
-    report = dut.session.park()
-    while function not in report.report.place:
-        dut.session.resume()
+    places = []
+    for _ in range(30):
         report = dut.session.park()
-    return report
+        if function in report.report.place:
+            return report
+        places.append(report.report.place)
+        dut.session.resume()
+    raise AssertionError(f"never in {function}: {places}")
 
 
 @pytest.mark.parametrize("place", list(Place), ids=lambda place: place.name.lower())

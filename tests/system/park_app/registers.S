@@ -101,6 +101,7 @@ check_registers:
     str r1, [r0]
     pop {r4-r11, pc}
     .ltorg
+    .size check_registers, . - check_registers
 
 /* Nothing on cores without floating point. */
     .global check_fp
@@ -142,6 +143,7 @@ check_fp:
     vpop {s16-s31}
     bx lr
     .ltorg
+    .size check_fp, . - check_fp
 
     .section .rodata
     .align 2
