@@ -148,6 +148,11 @@ class Variables:
         what = f"{symbol.name} of {symbol.unit}"
         if symbol.size == 1:
             target.problem = f"{what} is a byte that may tell two values apart, as clang has it", _CLANG[told]
+        elif part is not None:
+            target.problem = (
+                f"{what} is {symbol.size} bytes of a variable of {part.size}, as clang has it",
+                _CLANG[told],
+            )
         elif self._is_variable(symbol.unit, symbol.name.rpartition(".")[0]):
             target.problem = f"{what} may be a part of a variable, as clang has it", _CLANG[told]
         else:
