@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -234,17 +237,12 @@ def test_stack_overflow_is_answered(dut: Any) -> None:
     goes_on(dut)
 
 
-def test_push_while_parked(dut: Any, park_project: Project) -> None:
+def test_push_while_parked(dut: Any, park_project: Project, tmp_path: Path) -> None:
     cause(dut, Trouble.DIVIDE)
     wait_parked(dut)
-    copy = park_project.folder / "fixed.c"
-    text = (APP / "trouble.c").read_text()
-    copy.write_text(text.replace("repaired = (uint32_t)(7 / zero);", "repaired = 7u + (uint32_t)zero;"))
-    try:
-        dut.push(park_project.compile("fixed.c", name="trouble"))
-    finally:
-        copy.unlink()
-        park_project.compile("trouble.c")
+    copy = Project(tmp_path / "copy", park_project.board, APP)
+    copy.edit("trouble.c", ("repaired = (uint32_t)(7 / zero);", "repaired = 7u + (uint32_t)zero;"))
+    dut.push(copy.compile("trouble.c"))
     dut.session.restart()
     until(lambda: dut.read("repaired"), lambda value: value == 7, "the new code, with the same request")
     goes_on(dut)
@@ -269,6 +267,46 @@ def test_commands(dut: Any) -> None:
     assert "undefined instruction" in repeated.stderr
     assert "the handler of interrupt 20" in repeated.stderr
     assert dut.run("reset").returncode == 0
+    goes_on(dut)
+
+
+def test_monitor_tells_a_fault_after_the_last_words(dut: Any) -> None:
+    """Exit status 134 with all output printed: the report must not overtake what was logged before the fault."""
+    command = [sys.executable, "-m", "hotflash", "monitor"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=dut.folder, stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL, text=True
+    ) as seen:
+        assert seen.stdout is not None
+        watching = threading.Thread(target=seen.stdout.readline)
+        watching.start()
+        # Asked again until it shows, for the monitor sees nothing of what was logged before it came.
+        while watching.is_alive():
+            cause(dut, Trouble.SPEAK)
+            goes_on(dut)
+        cause(dut, Trouble.WORDS)
+        out, err = seen.communicate(timeout=60)
+    assert seen.returncode == 134, err
+    assert out.endswith("a line of the log before the fault\nlast words\n")
+    assert "division by zero" in err
+    late = dut.run("monitor")
+    assert late.returncode == 134
+    assert "division by zero" in late.stderr
+
+
+def test_monitor_rolls_the_newest_edit_back(dut: Any, park_project: Project, tmp_path: Path) -> None:
+    copy = Project(tmp_path / "copy", park_project.board, APP)
+    copy.edit("trouble.c", ("trouble_spared(void)\n{", "trouble_spared(void)\n{\n    undefined();"))
+    pushed = dut.push(copy.compile("trouble.c"))
+    assert [change.function for change in pushed.changes] == ["trouble_spared"]
+    wait_parked(dut)
+    asked = dut.run("monitor")
+    assert asked.returncode == 134
+    assert "trouble_spared of the newest generation: `hotflash rollback` takes it back" in asked.stderr
+    done = dut.run("monitor", "--on-fault", "auto")
+    assert done.returncode == 134
+    assert "rolled back: generation 2 live" in done.stderr
+    dut.session.restart()
     goes_on(dut)
 
 

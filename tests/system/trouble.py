@@ -27,6 +27,8 @@ class Trouble(IntEnum):
     MASKED = 9
     DEEP = 10
     CHECK = 11
+    WORDS = 12
+    SPEAK = 13
 
 
 class Place(IntEnum):

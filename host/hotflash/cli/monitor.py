@@ -15,6 +15,7 @@ from hotflash.cli import output
 from hotflash.cli.context import App, shared_options
 from hotflash.errors import HotflashError, TargetFault, UsageError
 from hotflash.wire import events
+from hotflash.wire.messages import HelloFlag, ParkReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,7 +90,8 @@ class Monitor:
         try:
             with self._keyboard():
                 self._greet()
-                self._loop()
+                if self.fault is None or self.interactive:
+                    self._loop()
         finally:
             unsubscribe()
         if self.line:
@@ -116,7 +118,41 @@ class Monitor:
                 self.session.require_application()
             except HotflashError as error:
                 self._notice("state", error.message + (f"; {error.hint}" if error.hint else ""))
+        elif self.session.hello.flags & HelloFlag.PARKED:
+            self._parked()
         self._lost()
+
+    def _parked(self) -> None:
+        """It was parked before we came."""
+        from hotflash.session.faults import parked_text
+
+        registers = self.session.device.record()
+        if registers is not None and registers.reason == ParkReason.FAULT:
+            self._fault(events.Fault(registers))
+        elif registers is not None:
+            self._notice("parked", parked_text(registers))
+
+    def _drain(self) -> None:
+        """Takes in what the application had logged before it faulted: the report overtakes it on the line.
+
+        A standing application logs nothing more, and between two replies the board sends a frame of what waits.
+        """
+        others: list[events.Event | Key] = []
+        quiet = 0
+        with contextlib.suppress(HotflashError):
+            while quiet < 2:
+                self.session.device.status()
+                quiet += 1
+                with contextlib.suppress(queue.Empty):
+                    while True:
+                        item = self.queue.get_nowait()
+                        if isinstance(item, events.LogText):
+                            self._log(item.text)
+                            quiet = 0
+                        else:
+                            others.append(item)
+        for item in others:
+            self.queue.put(item)
 
     def _loop(self) -> None:
         while True:
@@ -238,6 +274,7 @@ class Monitor:
     def _fault(self, fault: events.Fault) -> None:
         from hotflash.session import faults
 
+        self._drain()
         names: Names | None = None
         slots: tuple[Slot, ...] = ()
         with contextlib.suppress(HotflashError):

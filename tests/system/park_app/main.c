@@ -110,6 +110,7 @@ int main(void)
         (void)kept_value;
         check_registers();
         check_fp();
+        trouble_spared();
         if (trouble != TROUBLE_NONE) {
             if (place == PLACE_THREAD) {
                 make_trouble(trouble);

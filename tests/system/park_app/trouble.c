@@ -1,6 +1,8 @@
 /* The troubles. */
 #include "trouble.h"
 
+#include "hotflash.h"
+
 static volatile uint32_t spinning;
 
 __attribute__((noinline)) static int overflow(int n)
@@ -38,6 +40,21 @@ __attribute__((noinline)) static void unaligned(void)
 __attribute__((noinline)) static void undefined(void)
 {
     __asm volatile("udf #7");
+}
+
+__attribute__((noinline)) static void words(void)
+{
+    for (int i = 0; i < 40; i++) {
+        hf_log("a line of the log before the fault");
+    }
+    hf_log("last words");
+    divide();
+}
+
+/* Called at each turn. */
+__attribute__((noinline)) void trouble_spared(void)
+{
+    __asm volatile("");
 }
 
 __attribute__((noinline)) void make_trouble(uint32_t what)
@@ -79,6 +96,12 @@ __attribute__((noinline)) void make_trouble(uint32_t what)
             check_registers();
             check_fp();
         }
+        break;
+    case TROUBLE_SPEAK:
+        hf_log("here");
+        break;
+    case TROUBLE_WORDS:
+        words();
         break;
     case TROUBLE_DEEP:
         deep(1);

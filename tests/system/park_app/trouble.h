@@ -17,6 +17,8 @@ enum trouble {
     TROUBLE_MASKED,     /* no end, interrupts masked */
     TROUBLE_DEEP,       /* no end, ten calls deep, with cleanups on the way */
     TROUBLE_CHECK,      /* no end, checking registers */
+    TROUBLE_WORDS,      /* a long log, then a division by zero */
+    TROUBLE_SPEAK,      /* a line of the log */
 };
 
 /* Where it happens. */
@@ -30,6 +32,7 @@ extern volatile int kept_value;
 
 void make_trouble(uint32_t what);
 void deep(int level);
+void trouble_spared(void);
 void check_registers(void);
 void check_fp(void);
 
