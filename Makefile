@@ -4,6 +4,9 @@
 # make test    lint, and all tests
 # make test-link-all  every object of the toolchain's libraries, linked here and by GNU ld: the long run
 # make test-roundtrip-all   hundreds of generated programs, edited while they run (ROUNDTRIPS=600 SEED=1)
+# make soak    pushes into an application that is in the way of all of them: the long run (PUSHES=100000 SEED=1)
+# make soak-mutants  the same on bootloaders that lack one check each: all must be caught
+# make fuzz-monitor  the monitor's requests under clang's libFuzzer: 10 million inputs or an hour (SECONDS=3600)
 # make lint    ruff and mypy
 # make fuzz    100,000 hostile objects, ELF, index, journal and settings files; COUNT=... SEED=... say otherwise
 # make bench   the numbers of docs/DESIGN.md, measured here and now
@@ -38,7 +41,11 @@ TEST_MISSING := $(strip $(MISSING) $(call missing,$(TEST_TOOLS)) $(call absent,$
 
 ROUNDTRIPS ?= 600
 SEED ?= 1
+PUSHES ?= 100000
+RUNS ?= 10000000
+SECONDS ?= 3600
 
+.PHONY: soak soak-mutants fuzz-monitor
 .PHONY: fuzz all setup demo demo-setup test test-fast test-link-all test-roundtrip-all lint bench clean packages test-packages
 all: setup
 
@@ -78,6 +85,16 @@ test-roundtrip-all: setup
 	@echo "seed $(SEED), $(ROUNDTRIPS) programs"
 	HOTFLASH_SEED=$(SEED) HOTFLASH_ROUNDTRIPS=$(ROUNDTRIPS) $(BIN)/python -m pytest -q -n $(JOBS) \
 		tests/link/test_roundtrip.py
+
+soak: setup
+	$(BIN)/python -m tests.soak.run --pushes $(PUSHES) --seed $(SEED)
+
+soak-mutants: setup
+	$(BIN)/python -m tests.soak.run --mutants --seed $(SEED)
+
+fuzz-monitor: setup
+	$(if $(wildcard /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.fuzzer-*),,$(call install,libclang-rt-19-dev))
+	$(BIN)/python -m tests.monitor.guided --runs $(RUNS) --seconds $(SECONDS) --seed $(SEED) --jobs $(JOBS) --keep
 
 lint: setup
 	$(BIN)/ruff check

@@ -188,7 +188,7 @@ static void bind(uint32_t count)
     header.deps = 0;
     header.flags = 0;
     hf_heap_update(list, &header);
-    hf_list_ref(list, true, true, 1);
+    hf_list_ref(list, 1);
     hf_list_bind(list);
 }
 

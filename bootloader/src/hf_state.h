@@ -196,7 +196,7 @@ uint32_t hf_stub_target(uint32_t block); /* slot that a STUB's hook leads to; 0:
 uint32_t hf_list_count(uint32_t list);
 const struct hf_pair *hf_list_pairs(uint32_t list);
 void hf_list_set(uint32_t list, uint32_t i, uint32_t address, uint32_t value);
-void hf_list_ref(uint32_t list, bool hooks, bool words, int delta);
+void hf_list_ref(uint32_t list, int delta);
 bool hf_list_holds(uint32_t list, uint32_t block);
 void hf_list_bind(uint32_t list); /* swaps it in: the new generation and its undo record */
 void hf_undo_drop(void);

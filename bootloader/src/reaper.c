@@ -108,12 +108,21 @@ static void scan(void (*mark)(uint32_t))
     scan_area(mark, hf_map.data_base, hf_map.data_base + hf_map.data_size);
 }
 
+/* Whether a word may be an exception frame's xPSR: the Thumb bit, and none of those that are zero on every
+ * core (ARMv7-M ARM B1.4.2). */
+#define XPSR_MASK 0x01F00000u
+#define XPSR_THUMB 0x01000000u
+
+/* A return address has the Thumb bit. The program counter of a thread that an exception has put aside has
+ * not, and its xPSR comes behind it: without that, too many numbers would look like one. */
 static bool frames_in(const struct hf_stack *stack, bool (*hit)(void *, uint32_t, uint32_t, uint32_t), void *user)
 {
     for (uint32_t at = stack->low; at + 4u <= stack->high; at += 4u) {
         uint32_t word = hf_word(at);
+        bool returns = (word & 1u) != 0;
 
-        if ((word & 1u) != 0 && !hit(user, word - 3u, word, at)) {
+        if ((returns || (at + 8u <= stack->high && (hf_word(at + 4u) & XPSR_MASK) == XPSR_THUMB)) &&
+            !hit(user, returns ? word - 3u : word, word, at)) {
             return false;
         }
     }
@@ -193,7 +202,7 @@ static void count_references(int delta)
         }
     }
     if (hf_state.undo != 0) {
-        hf_list_ref(hf_state.undo, true, true, delta);
+        hf_list_ref(hf_state.undo, delta);
     }
 }
 
@@ -217,7 +226,8 @@ static void recount(void)
 static void sweep_code(void)
 {
     HF_FOR_BLOCKS (b) {
-        if (hf_block(b)->kind == HF_SLOT_CODE && hf_block(b)->refs == 0 && (hf_block(b)->flags & HF_SLOTF_FRAME) == 0) {
+        if (hf_block(b)->kind == HF_SLOT_CODE && hf_block(b)->refs == 0 && (hf_block(b)->flags & HF_SLOTF_FRAME) == 0 &&
+            !hf_list_holds(hf_state.undo, b)) {
             hf_heap_release(b);
             hf_heap_free(b);
             b = 0;

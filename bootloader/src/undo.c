@@ -19,15 +19,16 @@ void hf_list_set(uint32_t list, uint32_t i, uint32_t address, uint32_t value)
     hf_heap_store(hf_payload(list) + i * (uint32_t)sizeof pair, &pair, sizeof pair);
 }
 
-void hf_list_ref(uint32_t list, bool hooks, bool words, int delta)
+/* Counts what the hooks' values lead to. Values of data words are not counted: any number may look like an
+ * address in the heap, of a slot that comes later. What they name stays because hf_list_holds() says so. */
+void hf_list_ref(uint32_t list, int delta)
 {
     const struct hf_pair *pair = hf_list_pairs(list);
 
     for (uint32_t n = hf_list_count(list); n > 0; n--, pair++) {
-        bool is_hook = hf_hook_index(pair->address) < hf_state.hook_capacity;
         uint32_t block = hf_heap_find(pair->value);
 
-        if ((is_hook ? hooks : words) && block != 0) {
+        if (block != 0 && hf_hook_index(pair->address) < hf_state.hook_capacity) {
             hf_heap_ref(block, delta);
         }
     }
@@ -52,20 +53,17 @@ void hf_undo_drop(void)
 
     if (undo != 0) {
         hf_state.undo = 0;
-        hf_list_ref(undo, true, true, -1);
+        hf_list_ref(undo, -1);
         hf_heap_free(undo);
     }
 }
 
 /* The references follow the values. What a hook holds is counted, and what the undo record holds, so
- * for hooks the swap changes nothing: the caller has counted the new target. A data word's value is
- * counted only while the undo record has it. */
+ * the swap changes nothing: the caller has counted the new target. */
 void hf_list_bind(uint32_t list)
 {
-    hf_list_ref(list, false, true, -1);
     hf_arch_sync();
     hf_state.masked_last = hf_arch_swap(hf_ptr(hf_payload(list)), hf_list_count(list));
-    hf_list_ref(list, false, true, 1);
     if (hf_state.masked_last > hf_state.masked_max) {
         hf_state.masked_max = hf_state.masked_last;
     }

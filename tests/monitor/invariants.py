@@ -36,7 +36,11 @@ class Block:
 def walk(client: Client) -> list[Block]:
     """Takes the code heap apart, and checks its form."""
     where = client.board.map
-    heap = client.board.peek(where.heap_base, where.heap_size)
+    return parse(where.heap_base, client.board.peek(where.heap_base, where.heap_size))
+
+
+def parse(base: int, heap: bytes) -> list[Block]:
+    """Takes the bytes of a code heap apart, and checks its form."""
     blocks = []
     at = 0
     free_before = False
@@ -66,7 +70,7 @@ def walk(client: Client) -> list[Block]:
                 size,
                 kind,
                 flags,
-                where.heap_base + at + 32,
+                base + at + 32,
                 length,
                 ident,
                 digest,

@@ -11,7 +11,7 @@ from hotflash.wire import messages as m
 from hotflash.wire.codec import Reader
 
 from . import invariants
-from .board import REGS, Context
+from .board import REGS, Context, Field
 from .client import Client, New
 
 FUNCTION = New(bytes(range(100)), hook=3)
@@ -111,6 +111,34 @@ def test_many_pushes_while_a_frame_stays(client: Client) -> None:
     assert len(slots) <= 1 + 3
 
 
+def test_a_number_in_a_word_is_no_reference(client: Client) -> None:
+    """A commit swaps a data word; what was in it looks like an address where a slot comes later."""
+    where = client.board.map
+    (grant,), _ = client.push([FUNCTION])
+    _word(client, where.ram_base + 64, grant.address + 0x400)
+    client.push([replace(FUNCTION, data=bytes(40))], words=(m.Word(where.ram_base + 64, 5),))
+    _word(client, where.ram_base + 64, 5)
+    client.push([replace(FUNCTION, data=bytes([1]) * 0x600)], flags=0)
+    assert client.status().drift == 0
+    invariants.check(client)
+
+
+def test_a_word_of_the_undo_record_holds_code(client: Client) -> None:
+    """Label addresses that leave a function (``&&label`` in data) come back with a rollback."""
+    where = client.board.map
+    (grant,), _ = client.push([FUNCTION])
+    client.push([replace(FUNCTION, data=bytes(40))])
+    word = where.ram_base + 64
+    _word(client, word, grant.address + 20)
+    generation = client.hello().generation
+    client.push([], words=(m.Word(word, 0),), generation=generation)
+    assert client.board.words(word, 1) == (0,)
+    assert _alive(client, grant)
+    client.do(m.RollbackRequest(generation + 1, 0))
+    assert client.board.words(word, 1) == (grant.address + 20,)
+    assert _alive(client, grant)
+
+
 # ------------------------------------------------------------------------------------------- safe
 
 
@@ -159,6 +187,32 @@ def test_a_safe_commit_names_stack_words(client: Client) -> None:
     status, reply = _try(client)
     assert status is m.Status.E_FRAMES
     assert {frame.where for frame in reply.frames} == {top - 8, top - 64}
+
+
+@pytest.mark.parametrize("place", ["main", "a stack that nobody told of"])
+def test_a_safe_commit_sees_where_threads_were_put_aside(client: Client, place: str) -> None:
+    """The program counter that an exception has stacked has no Thumb bit; it may be all that names the function."""
+    where = client.board.map
+    top = where.ram_base + where.ram_size
+    (grant,), _ = client.push([FUNCTION])
+    client.board.set(Field.PROCESS_STACK, int(place != "main"))
+    client.board.context(Context({"sp": top - 128}, (top - 128, top)))
+    at = top - 96 if place == "main" else where.ram_base + 0x200
+    frame = struct.pack("<8I", 0, 0, 0, 0, 0, 0x10008001, grant.address + 20, 0x61000000)
+    client.board.poke(at, frame)
+    status, reply = _try(client)
+    assert status is m.Status.E_FRAMES
+    assert [(found.address, found.where) for found in reply.frames] == [(grant.address + 20, at + 24)]
+
+
+def test_numbers_that_look_like_code_are_no_frames(client: Client) -> None:
+    where = client.board.map
+    top = where.ram_base + where.ram_size
+    (grant,), _ = client.push([FUNCTION])
+    client.board.context(Context({"sp": top - 128}, (top - 128, top)))
+    client.board.poke(top - 64, struct.pack("<4I", grant.address + 20, 7, grant.address + 20, 0xA1F00000))
+    _word(client, top - 4, grant.address + 20)
+    assert _try(client)[0] is m.Status.OK
 
 
 def test_at_most_eight_frames_are_named(client: Client) -> None:

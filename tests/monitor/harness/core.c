@@ -377,7 +377,7 @@ static void line_takes_byte(void)
 static void settle_parked(void)
 {
     poll_monitor();
-    while (tx_full && dev.tx_budget != 0) {
+    while (dev.parked && tx_full && dev.tx_budget != 0) {
         line_takes_byte();
         poll_monitor();
     }
@@ -385,10 +385,10 @@ static void settle_parked(void)
 
 void dev_settle(bool handler)
 {
-    if (dev.parked) {
-        settle_parked();
-    }
     for (;;) {
+        if (dev.parked) {
+            settle_parked();
+        }
         if (dev.parked) {
             return;
         }
