@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +98,15 @@ def test_stray_write_into_the_hook_table_from_a_pushed_function(dut: Any, projec
     assert re.search(rf"address {address:#010x}, in the hook table: the hook of \w+", report)
     assert re.search(r"at 0x\w{8} stray_write\+0x\w+ \(generation 1\)", report)
     assert dut.session.device.hooks() == hooks
+    # What did it can be taken back while the application is parked.
+    assert dut.run("rollback").returncode == 0
+    assert dut.session.device.hooks() == {}
+
+
+def test_stray_write_between_the_slots(dut: Any) -> None:
+    hello = dut.session.device.hello
+    address = hello.heap_base + hello.heap_size - 4
+    assert f"address {address:#010x}, in the code heap, where no slot is" in astray(dut, WRITE, address)
 
 
 def test_stray_write_into_flash(dut: Any) -> None:
@@ -200,19 +208,19 @@ def lost(dut: Any) -> None:
 # ---- boards that leave protection out
 
 
-@pytest.fixture(scope="module")
-def variant(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, str], Board]:
-    def make(name: str, old: str, new: str) -> Board:
-        folder = tmp_path_factory.mktemp("boards") / name
-        shutil.copytree(sdk.sdk_root() / "boards" / "mps2-an386", folder)
-        for file, change in (("board.toml", (old, new)), ("board.c", ("", ""))):
-            text = (folder / file).read_text(encoding="utf-8").replace('"mps2-an386"', f'"{name}"')
-            text = text.replace(f'machine = "{name}"', 'machine = "mps2-an386"')
-            assert change[0] in text
-            (folder / file).write_text(text.replace(*change, 1) if change[0] else text, encoding="utf-8")
-        return Board.load(folder)
-
-    return make
+def variant(folder: Path, name: str, *changes: tuple[str, str, str]) -> Board:
+    """A copy of a board, with changes: file, what stands there once, and what instead."""
+    folder = folder / name
+    shutil.copytree(sdk.sdk_root() / "boards" / "mps2-an386", folder)
+    for file, old, new in (
+        ("board.toml", 'name = "mps2-an386"', f'name = "{name}"'),
+        ("board.c", '"mps2-an386"', f'"{name}"'),
+        *changes,
+    ):
+        text = (folder / file).read_text(encoding="utf-8")
+        assert text.count(old) == 1, old
+        (folder / file).write_text(text.replace(old, new), encoding="utf-8")
+    return Board.load(folder)
 
 
 def started(board: Board, dut_factory: Any, folder: Path) -> Any:
@@ -220,19 +228,38 @@ def started(board: Board, dut_factory: Any, folder: Path) -> Any:
     return dut_factory(board=board, elf=project.link(), folder=folder)
 
 
-def test_code_in_ram_where_the_board_says_so(variant: Any, dut_factory: Any, tmp_path: Path) -> None:
-    board = variant("runs-ram", "baud =", "execute_ram = true\nbaud =")
+def test_code_in_ram_where_the_board_says_so(dut_factory: Any, tmp_path: Path) -> None:
+    """On a board whose hook table and flash are some eighths of a region."""
+    board = variant(
+        tmp_path,
+        "runs-ram",
+        ("board.toml", "baud =", "execute_ram = true\nbaud ="),
+        ("memory.ld", "ORIGIN = 0x20000000, LENGTH = 32K", "ORIGIN = 0x20000000, LENGTH = 24K"),
+        ("memory.ld", "LENGTH = 992K", "LENGTH = 860K"),
+    )
     with started(board, dut_factory, tmp_path / "p") as dut:
         assert set(dut.status().protection) == {"heap", "hooks", "flash", "stack"}
         dut.write("trouble", CALL_RAM)
         turns(dut)
         assert dut.read("called") == 1
+        places = (
+            (0x20005FFC, 0, 0),
+            (0x20006000, 1, 1),
+            (0x00008000 + 860 * 1024 - 4, 0, 1),
+            (0x000E0000, 1, 1),
+            (board.regions["HF_HEAP"].origin, 0, 1),
+            (board.regions["HF_RAM"].origin, 1, 1),
+        )
+        for i, (address, writes, executes) in enumerate(places):
+            dut.write(f"expected[{i}]", f"{{{address}, {writes}, {executes}}}")
+        until(lambda: dut.read("walked"), lambda walked: min(walked) > 8, "walks")
+        assert dut.read("wrong") == 0, hex(dut.read("wrong_address"))
         hook = dut.session.device.hello.hook_base
         assert f"address {hook:#010x}, in the hook table" in astray(dut, WRITE, hook)
 
 
-def test_a_board_without_mpu(variant: Any, dut_factory: Any, tmp_path: Path) -> None:
-    board = variant("no-mpu", '"break"]', '"break", "mpu"]')
+def test_a_board_without_mpu(dut_factory: Any, tmp_path: Path) -> None:
+    board = variant(tmp_path, "no-mpu", ("board.toml", '"break"]', '"break", "mpu"]'))
     with started(board, dut_factory, tmp_path / "p") as dut:
         status = dut.status()
         assert status.protection == ()

@@ -47,20 +47,15 @@ bool hf_arch_has_mpu(void)
  * them; the board's memory map sees to it that nothing else is in there (host/hotflash/board.py). */
 static uint32_t cover(uint32_t *base, uint32_t first, uint32_t last, uint32_t attributes)
 {
-    uint32_t bits = 5, off = 0;
+    uint32_t bits = 5, used;
 
     while ((first ^ last) >> bits != 0) {
         bits++;
     }
     *base = first >> bits << bits;
-    for (uint32_t i = 0; i < 8 && bits >= 8; i++) { /* smaller ones have no eighths */
-        uint32_t eighth = 1u << (bits - 3u), low = *base + i * eighth;
-
-        if (low > last || low + (eighth - 1u) < first) {
-            off |= 1u << i;
-        }
-    }
-    return attributes | EIGHTHS_OFF(off) | (bits - 1u) << 1 | 1u;
+    used = (2u << (last >> (bits - 3u) & 7u)) - (1u << (first >> (bits - 3u) & 7u));
+    /* Regions below 256 bytes have no eighths. */
+    return attributes | EIGHTHS_OFF(bits < 8 ? 0u : used ^ 0xFFu) | (bits - 1u) << 1 | 1u;
 }
 
 static uint32_t region(uint32_t n, uint32_t *base)
@@ -86,24 +81,8 @@ static uint32_t region(uint32_t n, uint32_t *base)
     }
 }
 
-void hf_arch_protect(uint32_t stack_limit)
-{
-    if (!hf_arch_has_mpu()) {
-        return;
-    }
-    guard = (stack_limit + GUARD - 1u) & ~(GUARD - 1u);
-    for (uint32_t n = 0; n < regions(); n++) {
-        uint32_t base, rasr = region(n, &base);
-
-        REG32(MPU_RNR) = n;
-        REG32(MPU_RBAR) = base;
-        REG32(MPU_RASR) = rasr;
-    }
-    REG32(MPU_CTRL) = MPU_CTRL_ON;
-    hf_arch_sync();
-}
-
-uint32_t hf_arch_protection(void)
+/* Goes through all regions, and sets them first if asked to. Returns what is in force. */
+static uint32_t sweep(bool set)
 {
     static const uint8_t flags[REGIONS] = {[1] = MEMORY_EXECUTES != 0 ? HF_PROTECT_RAM : 0,
                                            [4] = HF_PROTECT_STACK,
@@ -112,26 +91,44 @@ uint32_t hf_arch_protection(void)
                                            [7] = HF_PROTECT_HEAP};
     uint32_t found = 0;
 
-    if (!hf_arch_has_mpu()) {
-        return 0;
-    }
     for (uint32_t n = 0; n < regions(); n++) {
-        uint32_t base, rasr = region(n, &base), there, where;
+        uint32_t base, rasr = region(n, &base);
         uint32_t state = hf_arch_mask(), number = REG32(MPU_RNR); /* the application may be about to use it */
 
         REG32(MPU_RNR) = n;
-        there = REG32(MPU_RASR);
-        where = REG32(MPU_RBAR);
+        if (set) {
+            REG32(MPU_RBAR) = base;
+            REG32(MPU_RASR) = rasr;
+        }
+        base = (base | n) ^ REG32(MPU_RBAR);
+        found |= REG32(MPU_RASR) != rasr || (rasr != 0 && base != 0) ? (uint32_t)HF_PROTECT_TAKEN
+                 : rasr != 0                                         ? flags[n]
+                                                                     : 0u;
         REG32(MPU_RNR) = number;
         hf_arch_unmask(state);
-        if (there != rasr || (rasr != 0 && where != (base | n))) {
-            found |= HF_PROTECT_TAKEN;
-        } else if (rasr != 0) {
-            found |= flags[n];
-        }
-    }
-    if (REG32(MPU_CTRL) != MPU_CTRL_ON) {
-        found = HF_PROTECT_TAKEN | ((REG32(MPU_CTRL) & 1u) != 0 ? found : 0u);
     }
     return found;
+}
+
+void hf_arch_protect(uint32_t stack_limit)
+{
+    if (hf_arch_has_mpu()) {
+        guard = (stack_limit + GUARD - 1u) & ~(GUARD - 1u);
+        (void)sweep(true);
+        REG32(MPU_CTRL) = MPU_CTRL_ON;
+        hf_arch_sync();
+    }
+}
+
+uint32_t hf_arch_protection(void)
+{
+    uint32_t control = REG32(MPU_CTRL);
+
+    if (!hf_arch_has_mpu()) {
+        return 0;
+    }
+    if ((control & 1u) == 0) {
+        return HF_PROTECT_TAKEN;
+    }
+    return sweep(false) | (control != MPU_CTRL_ON ? (uint32_t)HF_PROTECT_TAKEN : 0u);
 }
