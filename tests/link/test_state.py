@@ -150,6 +150,24 @@ def test_a_static_of_an_inlined_function(shop: Workshop, level: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["-O2", "-O0"])
+def test_a_static_that_its_user_inlines_is_not_the_users_own(shop: Workshop, level: str) -> None:
+    flags = [*HOT, level]
+    base = "int f(int x) { static int count = 500; count += x; return count; }\n" + START
+    device = bench(shop, flags, a=base)
+    device.call("f", 1)
+    edited = (
+        """
+    static int next(int x) { static int count = 7; count += x; return count; }
+    int f(int x) { return next(x); }
+    """
+        + START
+    )
+    device.run(shop.compile(edited, flags=flags))
+    assert device.call("f", 1) == 8
+    assert variables(device) == 1
+
+
+@pytest.mark.parametrize("level", ["-O2", "-O0"])
 def test_a_new_static_keeps_its_identity_whether_its_function_is_inlined_or_not(shop: Workshop, level: str) -> None:
     flags = [*HOT, level]
     device = bench(shop, flags, a="int f(int x) { return x; } int g(int x) { return x; }" + START)

@@ -66,6 +66,19 @@ def object_parts(obj: ObjectFile, unit: str) -> dict[tuple[int, int], Part]:
     return found
 
 
+@lru_cache(maxsize=64)
+def has_inlining(obj: ObjectFile) -> bool:
+    """Whether a function may be part of another; the abbreviations tell, and without them it is taken as so."""
+    try:
+        info = dwarf.Dwarf(obj.container)
+        return not info.present or any(
+            isinstance(cu, dwarf.DwarfError) or any(a.tag == dwarf.TAG_INLINED for a in cu.abbreviations.values())
+            for cu in info.units()
+        )
+    except dwarf.DwarfError:
+        return True
+
+
 def _pieces(entry: dwarf.Entry) -> Iterator[tuple[int, int | None, int, tuple[str, int]]]:
     """Where a variable is: offset in it, bytes (None: all), the address, and where the address stands.
 

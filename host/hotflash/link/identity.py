@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hotflash.elf import format as elf
 from hotflash.errors import LinkError
-from hotflash.link.debug import firmware_owners, object_parts
+from hotflash.link.debug import firmware_owners, has_inlining, object_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,10 +183,12 @@ class Names:
             fits = [c for c in fits if theirs[c.address] in owners]
         return fits[0] if len(fits) == 1 else None
 
-    def _owner(self, symbol: ObjectSymbol) -> str:
+    def _owner(self, symbol: ObjectSymbol, users: set[str]) -> str:
         """The function that a function static belongs to, as far as it is known."""
         if self._clang:
             return symbol.name.split(".", 1)[0]
+        if len(users) == 1 and not has_inlining(self._object):
+            return next(iter(users))
         part = object_parts(self._object, symbol.unit).get((symbol.section, symbol.value))
         return part.owner if part else ""
 
@@ -207,26 +209,36 @@ class Names:
         fits = {index: {telling[u] for u in names if u in telling} for index, names in wanted.items()}
         claims = Counter(c for group in fits.values() for c in group)
 
+        # First by the debug information: what inlines the owner of a variable uses it as well.
+        known = firmware_owners(self._firmware, unit) if candidates else {}
+        told = all(c.address in known for c in candidates)
+        owners = {s.index: self._owner(s, wanted[s.index]) if candidates and told else "" for s in mine}
+        ours: dict[str, list[ObjectSymbol]] = {}
+        for s in sorted(mine, key=self._order) if len(set(owners.values())) < len(mine) else mine:
+            ours.setdefault(owners[s.index], []).append(s)
+        by_address = {c.address: c for c in candidates}
+        theirs: dict[str, list[Symbol]] = {}
+        for address, function in known.items():
+            if address in by_address:
+                theirs.setdefault(function, []).append(by_address[address])
+
         def settle(symbol: ObjectSymbol) -> Symbol | None:
             if not candidates:
                 return None
+            owner = owners[symbol.index]
+            if owner and told:
+                group, own = theirs.get(owner, []), ours[owner]
+                # Namesakes in blocks of one function: nothing but their order tells them apart.
+                if not group or [c.size for c in group] == [s.size for s in own]:
+                    return dict(zip((s.index for s in own), group, strict=False)).get(symbol.index)
+                if len(group) == len(own) == 1:
+                    return group[0]
             fit = fits[symbol.index]
             if len(fit) == 1 and claims[next(iter(fit))] == 1:
                 return next(iter(fit))
             alone = len(candidates) == 1 and len(mine) == 1
             if alone and not _users(self._firmware, candidates[0].address, candidates[0].size):
                 return candidates[0]
-            theirs = firmware_owners(self._firmware, unit)
-            owner = self._owner(symbol)
-            if owner and all(c.address in theirs for c in candidates):
-                by_address = {c.address: c for c in candidates}
-                group = [by_address[a] for a in theirs if a in by_address and theirs[a] == owner]
-                own = sorted((s for s in mine if self._owner(s) == owner), key=self._order)
-                # Namesakes in blocks of one function: nothing but their order tells them apart.
-                if not group or [c.size for c in group] == [s.size for s in own]:
-                    return dict(zip((s.index for s in own), group, strict=False)).get(symbol.index)
-                if len(group) == len(own) == 1:
-                    return group[0]
             if alone:
                 return candidates[0]
             listed = ", ".join(
