@@ -39,8 +39,8 @@ class Place(IntEnum):
     NESTED = 2
 
 
-OUTER, INNER = 16 + 20, 16 + 21
-"""Exception numbers of the handlers that call each other."""
+SYSTICK, OUTER, INNER = 15, 16 + 20, 16 + 21
+"""Exception numbers: the timer's, which preempts all, and those of the handlers that call each other."""
 
 
 def cause(dut: Any, trouble: Trouble, place: Place = Place.THREAD) -> None:

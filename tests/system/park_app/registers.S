@@ -25,7 +25,7 @@ check_registers:
     ldr r11, =0xC000000C
     ldr r12, =0xD000000D
     ldr lr, =0xE000000E
-    .rept 40
+    .rept 100
     nop
     .endr
     push {r0-r12, lr}
@@ -121,7 +121,7 @@ check_fp:
     vpush {s16-s31}
     ldr r0, =floats
     vldmia r0, {s0-s31}
-    .rept 40
+    .rept 400
     nop
     .endr
     sub sp, #128
