@@ -6,6 +6,8 @@
 # make test-roundtrip-all   hundreds of generated programs, edited while they run (ROUNDTRIPS=600 SEED=1)
 # make soak    pushes into an application that is in the way of all of them: the long run (PUSHES=100000 SEED=1)
 # make soak-mutants  the same on bootloaders that lack one check each: all must be caught
+# make cut-all  a push to an emulated board, cut at each byte of its stream in three ways
+# make lossy   a thousand pushes over bad lines
 # make fuzz-monitor  the monitor's requests under clang's libFuzzer: 10 million inputs or an hour (SECONDS=3600)
 # make lint    ruff and mypy
 # make fuzz    100,000 hostile objects, ELF, index, journal and settings files; COUNT=... SEED=... say otherwise
@@ -45,7 +47,7 @@ PUSHES ?= 100000
 RUNS ?= 10000000
 SECONDS ?= 3600
 
-.PHONY: soak soak-mutants fuzz-monitor
+.PHONY: soak soak-mutants cut-all lossy fuzz-monitor
 .PHONY: fuzz all setup demo demo-setup test test-fast test-link-all test-roundtrip-all lint bench clean packages test-packages
 all: setup
 
@@ -91,6 +93,12 @@ soak: setup
 
 soak-mutants: setup
 	$(BIN)/python -m tests.soak.run --mutants --seed $(SEED)
+
+cut-all: setup
+	$(BIN)/python -m tests.soak.cut
+
+lossy: setup
+	HOTFLASH_LOSSY=1000 $(BIN)/python -m pytest -q -n $(JOBS) tests/monitor/test_lossy.py
 
 fuzz-monitor: setup
 	$(if $(wildcard /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.fuzzer-*),,$(call install,libclang-rt-19-dev))

@@ -67,25 +67,76 @@ def test_power_fails_at_every_step_of_a_push(client: Client, kind: Step) -> None
     invariants.check(client)
 
 
-def test_a_host_that_dies_at_any_byte_leaves_old_or_new(client: Client) -> None:
+def _cut(client: Client, length: int) -> tuple[list[bytes], tuple[int, ...]]:
+    """The board on its first generation, and the first `length` bytes of a push; its frames, and the old hooks."""
+    client.board.reset()
+    client.drain()
     client.push([OLD])
-    total = b"".join(_frames(client, client.transaction(PUSH, generation=1)))
-    for length in range(0, len(total) + 1, 7):
-        client.board.reset()
-        client.drain()
-        client.push([OLD])
-        old = client.table()
-        client.raw(total[:length])
+    frames = _frames(client, client.transaction(PUSH, generation=1))
+    old = client.table()
+    client.raw(b"".join(frames)[:length])
+    return frames, old
+
+
+def _every_byte(client: Client) -> range:
+    return range(len(b"".join(_frames(client, client.transaction(PUSH, generation=1)))) + 1)
+
+
+def _after_cut(client: Client, old: tuple[int, ...], *, whole: bool) -> None:
+    """The new generation if the commit's last byte was there, else the old one, nothing in between."""
+    generation = client.hello().generation
+    table = client.table()
+    assert generation == (2 if whole else 1)
+    assert (table == old) != whole
+    assert {hook for hook, (now, before) in enumerate(zip(table, old, strict=True)) if now != before} <= {3, 7}
+    client.bad = 0
+    invariants.check(client)
+
+
+def test_the_host_is_gone_at_any_byte(client: Client) -> None:
+    """Another host comes along, with no idea of what was."""
+    positions = _every_byte(client)
+    for length in positions:
+        _, old = _cut(client, length)
         client.raw(b"\0")
-        generation = client.hello().generation
-        if length < len(total):
-            assert generation == 1
-            assert client.table() == old
-        # Another host comes along; the transaction has been silent long enough.
-        client.board.advance(5_100_000)
+        _after_cut(client, old, whole=length >= positions[-1] - 1)  # the zero that it starts with ends a frame
+        client.board.advance(5_100_000)  # the transaction has been silent for long enough
         client.push([replace(OLD, data=b"\x44" * 50)])
         client.bad = 0
-        invariants.check(client)
+    invariants.check(client)
+
+
+def test_the_line_is_silent_at_any_byte(client: Client) -> None:
+    """The same host repeats what was not answered, in order, with the numbers that it had."""
+    positions = _every_byte(client)
+    for length in positions:
+        frames, old = _cut(client, length)
+        ends = [len(b"".join(frames[: i + 1])) for i in range(len(frames))]
+        client.raw(b"\0")
+        assert client.table() == old or length >= positions[-1] - 1
+        client.board.advance(4_000_000)
+        for frame, end in zip(frames, ends, strict=True):
+            if end > length or frame is frames[-1]:  # else answered: done twice it would be a second push
+                (reply,) = client.raw(frame)
+                assert reply.status is m.Status.OK, (length, reply)
+        client.bad = 0
+        _after_cut(client, old, whole=True)
+
+
+def test_the_board_is_reset_at_any_byte(client: Client) -> None:
+    """It begins with its base image, whatever was under way."""
+    assert client.app is not None
+    for length in _every_byte(client):
+        _cut(client, length)
+        client.board.reset()
+        client.drain()
+        client.raw(b"\0")
+        hello = client.hello()
+        assert (hello.generation, hello.heap_free) == (0, hello.heap_size)
+        assert client.table()[: len(client.app.initial)] == client.app.initial
+        client.push(PUSH)
+        client.bad = 0
+    invariants.check(client)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak import run
+from tests.soak import cut, run
 from tests.soak.firmware import MUTANTS, Firmware, Mutant, build
 
 PUSHES = 1000
@@ -45,3 +45,8 @@ def test_pushes_into_an_application_that_is_in_the_way(
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.name in IN_THE_SUITE], ids=lambda mutant: mutant.name)
 def test_a_missing_check_is_seen(firmware: Firmware, tmp_path: Path, seed: int, mutant: Mutant) -> None:
     print(run.catch(firmware, tmp_path, seed, mutant))
+
+
+def test_a_push_is_cut(firmware: Firmware, tmp_path: Path) -> None:
+    """At a few bytes of its stream; ``make cut-all`` does it at every one."""
+    assert cut.run(firmware, tmp_path, step=251) > 6

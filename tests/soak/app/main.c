@@ -121,6 +121,7 @@ int main(void)
     uint32_t rng;
 
     while (seed == 0) { /* the host says it */
+        __asm volatile("wfi");
     }
     rng = seed;
     NVIC_PRIORITY(20) = 0xC0;
