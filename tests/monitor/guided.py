@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the monitor (fuzzer/target.c, clang's libFuzzer): ``make fuzz-monitor``, or
 ``python -m tests.monitor.guided --runs 10000000 --seconds 3600``.
 
-What it found worth keeping is in ``fuzzer/corpus.txt``, an input a line in hexadecimal, and is run by the suite.
+What it found worth keeping is in ``fuzzer/corpus.txt``, an input a line in Base64, and is run by the suite.
 ``--keep`` minimises what this run has found into it. A finding's input is left beside the message; ``--input FILE``
 runs it again.
 """
@@ -9,6 +9,7 @@ runs it again.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import os
 import random
@@ -179,12 +180,12 @@ def seeds() -> list[bytes]:
 
 def load() -> list[bytes]:
     """The inputs that are kept."""
-    return [bytes.fromhex(line) for line in CORPUS.read_text(encoding="ascii").splitlines()]
+    return [base64.b64decode(line) for line in CORPUS.read_text(encoding="ascii").splitlines()]
 
 
 def save(inputs: Iterable[bytes]) -> None:
     """Keeps inputs, the shortest first."""
-    lines = sorted({entry.hex() for entry in inputs}, key=lambda line: (len(line), line))
+    lines = sorted({base64.b64encode(entry).decode() for entry in inputs}, key=lambda line: (len(line), line))
     CORPUS.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
 
 
@@ -247,7 +248,8 @@ def main() -> int:
         return 1
     if options.keep:
         (work / "kept").mkdir()
-        merge = [target, "-merge=1", *common, str(work / "kept"), *folders]
+        # The fewest that reach every edge; how often each is passed would make it a megabyte.
+        merge = [target, "-set_cover_merge=1", "-use_counters=0", *common, str(work / "kept"), *folders]
         subprocess.run(merge, check=True, stderr=subprocess.DEVNULL)
         save(path.read_bytes() for path in (work / "kept").iterdir())
         print(f"{len(load())} inputs, {CORPUS.stat().st_size} bytes in {CORPUS}")
