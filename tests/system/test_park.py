@@ -20,7 +20,7 @@ from hotflash.wire.messages import HelloFlag, ParkReason
 
 from .observe import until
 from .project import Project
-from .trouble import APP, INNER, OUTER, SYSTICK, Place, Trouble, cause, flags, goes_on, wait_parked
+from .trouble import APP, INNER, OUTER, SYSTICK, Place, Trouble, cause, flags, goes_on, park_in, wait_parked
 
 pytestmark = pytest.mark.every_board
 
@@ -116,18 +116,6 @@ def test_continue_repeats_the_faulting_instruction(dut: Any) -> None:
 def started(dut: Any, count: int) -> None:
     """Main has been called that many times."""
     until(lambda: dut.read("starts"), lambda now: now == count, "main")
-
-
-def park_in(dut: Any, function: str) -> Any:
-    """Parks until that is in the function; it gets there within a turn."""
-    places = []
-    for _ in range(30):
-        report = dut.session.park()
-        if function in report.report.place:
-            return report
-        places.append(report.report.place)
-        dut.session.resume()
-    raise AssertionError(f"never in {function}: {places}")
 
 
 @pytest.mark.parametrize("place", list(Place), ids=lambda place: place.name.lower())

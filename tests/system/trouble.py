@@ -61,3 +61,15 @@ def goes_on(dut: Any, turns: int = 3) -> None:
     """The application's loop turns."""
     start = dut.read("turns")
     until(lambda: dut.read("turns"), lambda now: now >= start + turns, "turns of the loop")
+
+
+def park_in(dut: Any, function: str) -> Any:
+    """Parks until that is in the function; it gets there within a turn."""
+    places = []
+    for _ in range(30):
+        report = dut.session.park()
+        if function in report.report.place:
+            return report
+        places.append(report.report.place)
+        dut.session.resume()
+    raise AssertionError(f"never in {function}: {places}")
