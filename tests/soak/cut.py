@@ -109,7 +109,8 @@ class Cutter:
             line.close()
             before = b""
         elif way == "silent":
-            before += b"\0" + self.stream
+            # The host repeats from the request on that was cut, under the same number.
+            before += b"\0" + self.stream[before.rfind(b"\0") + 1 :]
         with self._host(before) as device:
             found = Code.of(device)
             device.channel.submit(Op.ABORT, b"").reply()

@@ -263,16 +263,19 @@ def test_another_version(version: int) -> None:
         link.close()
 
 
-def test_old_replies_are_no_answer() -> None:
-    """What an earlier process asked is answered to us: a Hello's nonce tells."""
+@pytest.mark.parametrize("status", [m.Status.OK, m.Status.E_BUSY])
+def test_old_replies_are_no_answer(status: m.Status) -> None:
+    """What an earlier process asked is answered to us: a Hello's nonce tells, and that it is never refused."""
     host, peer = pair()
     old = FakeDevice()
-    for seq in range(256):
-        body = bytes((0,)) + old._pack(old.hello_reply(nonce=12345))
-        peer.write(framing.encode(Frame(1, seq, body)))
     link = Link(host)
+    asked = link.submit(Op.HELLO, pack(m.HelloRequest(m.VERSION, m.VERSION, 54321)), timeout=0.5)
+    assert peer.read(5.0)  # it waits for its answer now
+    for seq in range(256):
+        body = bytes((status,)) + (old._pack(old.hello_reply(nonce=12345)) if status is m.Status.OK else b"")
+        peer.write(framing.encode(Frame(1, seq, body)))
     with pytest.raises(SilentError):
-        say_hello(link, 0.3)
+        asked.reply()
     link.close()
     peer.close()
 

@@ -436,14 +436,18 @@ class Link:
             pending.finish(outcome)
 
     def _fits(self, sent: _Sent, body: bytes) -> bool:
-        """Whether ``body`` can be the reply to ``sent``; a Hello's carries its nonce."""
+        """Whether ``body`` can be the reply to ``sent``.
+
+        A Hello is never refused, and its reply carries its nonce: anything else is for the host that was here before,
+        whose numbers may have been the same.
+        """
         if sent.op != Op.HELLO:
             return True
         if body == bytes((sent.op,)) + sent.payload:
             self._echo = True
             return False
         nonce = HelloRequest.unpack(Reader(sent.payload)).nonce
-        return body[0] != Status.OK or body[2:6] == nonce.to_bytes(4, "little")
+        return body[0] == Status.OK and body[2:6] == nonce.to_bytes(4, "little")
 
     @staticmethod
     def _outcome(sent: _Sent, status: int, message: bytes, size: int) -> Outcome:
