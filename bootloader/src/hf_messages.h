@@ -288,7 +288,7 @@ struct hf_slot_record {
     uint32_t kind; /* slot kind */
     uint32_t flags; /* slot flags */
     uint32_t hook; /* hook that it is for, plus 1; 0: none */
-    uint32_t refs; /* counted references: hooks, slots, undo record, open transaction */
+    uint32_t refs; /* counted references: hooks, slots, hooks of the undo record, pins, open transaction */
     uint32_t address; /* of the payload */
     uint32_t length; /* payload in bytes */
     uint32_t ident; /* as given in BEGIN */
@@ -310,7 +310,7 @@ static inline void hf_put_slot_record(struct hf_writer *c, const struct hf_slot_
 /* A frame that keeps a safe commit from happening. */
 #define HF_FRAME_RECORD "44+"
 struct hf_frame_record {
-    uint32_t address; /* PC or return address */
+    uint32_t address; /* PC, return address, or the PC of a stacked exception frame */
     uint32_t where; /* address of the stack word; 0 to 16: a register, r0 first, 15 the PC */
 };
 _Static_assert(sizeof(struct hf_frame_record) == 4 * 2, "only words");

@@ -494,7 +494,7 @@ class Slot(Message):
     hook: int = 0
     """Hook that it is for, plus 1; 0: none."""
     refs: int = 0
-    """Counted references: hooks, slots, undo record, open transaction."""
+    """Counted references: hooks, slots, hooks of the undo record, pins, open transaction."""
     address: int = 0
     """Of the payload."""
     length: int = 0
@@ -540,7 +540,7 @@ class Frame(Message):
     """A frame that keeps a safe commit from happening."""
 
     address: int = 0
-    """PC or return address."""
+    """PC, return address, or the PC of a stacked exception frame."""
     where: int = 0
     """Address of the stack word; 0 to 16: a register, r0 first, 15 the PC."""
 
