@@ -160,9 +160,7 @@ class Dut:
             elif isinstance(event, events.Fault):
                 from hotflash.session import faults
 
-                session = self.session
-                slots = session.device.slots()
-                raise TargetFault(faults.decode(event, session.names(), slots, session.hello).text)
+                raise TargetFault(faults.decode(event, self.session.explain).text)
             elif event is None and time.monotonic() >= end:
                 tail = "\n".join(self.log[-20:]) or "(nothing was logged)"
                 raise AssertionError(f"no log line matches {regex!r} within {timeout:g} s; the latest:\n{tail}")

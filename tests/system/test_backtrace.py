@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.observe import until
+from tests.system.observe import turns, until
 from tests.system.project import Project
 
 
@@ -94,3 +94,31 @@ def test_slots_tells_who_uses_a_constant(dut: Any, built: Project, tmp_path: Pat
     assert text.held_by == said.held_by == (f"slot {value.handle}, value",)
     dut.session.device.pin(text.handle)
     assert "pin" in next(s for s in dut.session.slots().slots if s.handle == text.handle).held_by
+
+
+def test_a_fault_below_the_newest_edit(dut: Any, built: Project, tmp_path: Path) -> None:
+    """The edit is not where it faulted, but among those who called; the report is what monitor shows."""
+    project = Project(tmp_path / "p", built.board)
+    project.edit("main.c", ("seen.direct = value(1);", "seen.direct = (*(int (*volatile *)(int))&broken)(1);"))
+    project.edit(
+        "main.c",
+        (
+            "__attribute__((noinline)) void turn(",
+            "static void *volatile broken = (void *)0x60000001;\n__attribute__((noinline)) void turn(",
+        ),
+    )
+    dut.push(project.compile("main.c"))
+    done = dut.run("monitor", "--timeout", "60")
+    assert done.returncode == 134
+    report = dut.session.record().report
+    assert report.suspects == ("turn",)
+    functions = [call.function for call in report.backtrace.calls]
+    assert functions == ["", "turn", "main", "Reset_Handler"]
+    turn = report.backtrace.calls[1]
+    assert (turn.generation, Path(turn.file).name) == (1, "main.c")
+    assert turn.line == line_of(project, "main.c", "&broken)(1)")
+    for line in report.backtrace.lines:
+        assert line in done.stdout + done.stderr
+    dut.session.rollback()
+    dut.session.restart()
+    turns(dut)

@@ -62,6 +62,7 @@ FAULTS = [
     (Trouble.FETCH, 1, "not executable", "0x40000000"),
     (Trouble.HARD, 1 << 9, "data access", "bus"),
 ]
+HANDLERS = {Place.THREAD: [], Place.HANDLER: ["interrupt 20"], Place.NESTED: ["interrupt 21", "interrupt 20"]}
 ACTIVE = {Place.THREAD: set(), Place.HANDLER: {OUTER}, Place.NESTED: {OUTER, INNER}}
 
 
@@ -81,6 +82,12 @@ def test_fault(dut: Any, trouble: Trouble, bits: int, words: str, where: str, pl
     report = dut.session.record()
     assert words in report.text
     assert where in report.report.place
+    calls = report.report.backtrace.calls
+    assert [call.function for call in calls[-2:]] == ["main", "Reset_Handler"]
+    assert calls[0].function == ("" if trouble == Trouble.FETCH else where)
+    assert [call.exception for call in calls if call.exception] == HANDLERS[place]
+    assert Path(calls[-2].file).name == "main.c"
+    assert report.report.backtrace.end == ""
     assert (dut.read("parks"), dut.read("last_why"), dut.read("park_ipsr")) == (1, ParkReason.FAULT, 0)
     assert dut.read("turns") == dut.read("turns"), "it does not stand still"
     # Masked where it was masked, and below handlers of its own priority: kept interrupts are let in everywhere else.

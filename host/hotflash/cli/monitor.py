@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from hotflash.cli.keyboard import Key
     from hotflash.session import Session
-    from hotflash.session.names import Names
-    from hotflash.wire.messages import Slot
+    from hotflash.wire.record import Registers
 
 _POLL = 0.5
 """Seconds between looks at whether somebody wants to stop us; nothing waits for it."""
@@ -83,6 +82,8 @@ class Monitor:
         self.shown = 0
         """Complete lines so far."""
         self.fault: str | None = None
+        self.told: Registers | None = None
+        """The parking that was shown last: one from before we came may come as an event, too."""
 
     def run(self) -> None:
         """Shows what comes until somebody or something ends it."""
@@ -119,18 +120,12 @@ class Monitor:
             except HotflashError as error:
                 self._notice("state", error.message + (f"; {error.hint}" if error.hint else ""))
         elif self.session.hello.flags & HelloFlag.PARKED:
-            self._parked()
+            with contextlib.suppress(HotflashError):
+                registers = self.session.device.record()
+                if registers is not None:
+                    fault = registers.reason == ParkReason.FAULT
+                    self.queue.put(events.Fault(registers) if fault else events.Parked(registers))
         self._lost()
-
-    def _parked(self) -> None:
-        """It was parked before we came."""
-        from hotflash.session.faults import parked_text
-
-        registers = self.session.device.record()
-        if registers is not None and registers.reason == ParkReason.FAULT:
-            self._fault(events.Fault(registers))
-        elif registers is not None:
-            self._notice("parked", parked_text(registers))
 
     def _drain(self) -> None:
         """Takes in what the application had logged before it faulted: the report overtakes it on the line.
@@ -198,13 +193,14 @@ class Monitor:
                 self._notice(
                     "plain", f"a plain ELF was started; nobody answers from now on{f': {text}' if text else ''}"
                 )
-            case events.Fault():
-                self._fault(item)
-                return not self.interactive
-            case events.Parked(registers=registers):
-                from hotflash.session.faults import parked_text
-
-                self._notice("parked", parked_text(registers))
+            case events.Fault(registers=registers) | events.Parked(registers=registers):
+                if registers is not None and registers == self.told:
+                    return False
+                self.told = registers
+                if isinstance(item, events.Fault):
+                    self._fault(item)
+                    return not self.interactive
+                self._parked(item)
             case events.TrialOver():
                 self._notice("trial", "nobody confirmed the trial: the device went back to the generation before")
                 with contextlib.suppress(HotflashError):
@@ -275,12 +271,7 @@ class Monitor:
         from hotflash.session import faults
 
         self._drain()
-        names: Names | None = None
-        slots: tuple[Slot, ...] = ()
-        with contextlib.suppress(HotflashError):
-            slots = self.session.device.slots()
-            names = self.session.names()
-        report = faults.decode(fault, names, slots, self.session.hello)
+        report = faults.decode(fault, self.session.explain)
         if self.app.json:
             output.data_json("fault", report)
         else:
@@ -290,6 +281,11 @@ class Monitor:
             output.say("--- it stands still, the monitor answers; Ctrl-T opens the menu", fg="red")
         if report.suspects:
             self._offer_rollback(report.suspects)
+
+    def _parked(self, parked: events.Parked) -> None:
+        from hotflash.session.faults import parked_text
+
+        self._notice("parked", parked_text(parked.registers))
 
     def _offer_rollback(self, suspects: Sequence[str]) -> None:
         """The newest edit is where it happened."""

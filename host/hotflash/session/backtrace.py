@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hotflash.errors import HotflashError
+from hotflash.session.faults import exception_name
 from hotflash.session.results import Backtrace, Call
 from hotflash.wire.messages import SlotKind
 
@@ -23,17 +24,8 @@ if TYPE_CHECKING:
     from hotflash.wire.messages import HelloReply, Slot
 
 _WORDS = struct.Struct("<20I")
-_EXCEPTIONS = {
-    2: "NMI", 3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault", 7: "SecureFault", 11: "SVCall",
-    12: "DebugMonitor", 14: "PendSV", 15: "SysTick",
-}  # fmt: skip
 _PAGE = 256
 """Bytes that are read of the device's memory at a time."""
-
-
-def exception_name(number: int) -> str:
-    """An exception by its number (ARMv7-M ARM B1.5.2)."""
-    return _EXCEPTIONS.get(number, f"interrupt {number - 16}" if number >= 16 else f"exception {number}")
 
 
 def backtrace(session: Session, live: LiveState | None = None) -> Backtrace:
@@ -172,6 +164,8 @@ class Walker:
             # A slot keeps its nops, and nothing describes them; the same holds for its veneers.
             return slot.handle in self._explained or address - slot.address < 2 * self._nops
         firmware = self._session.firmware_or_none
+        if firmware is not None and not firmware.read(address, 2):
+            return True  # a jump to where no code is: as if the function there had just been called
         near = firmware.symbols_near(address) if firmware is not None else None
         if firmware is None or near is None:
             return False

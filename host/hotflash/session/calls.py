@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,11 @@ def in_the_way(session: Session, error: FramesError, objects: Sequence[ObjectFil
         found.setdefault(function, []).append(f"{place}, {where}")
     who = "; ".join(f"{function} ({' and '.join(places)})" for function, places in found.items())
     many = len(found) > 1
+    calls = ""
+    with contextlib.suppress(HotflashError):
+        trace = session.backtrace()
+        if any(call.function in found for call in trace.calls):
+            calls = "".join(f"\n  {line}" for line in trace.lines)
     hint = "wait longer with --deadline, or let old calls finish in the old code with --mode now"
     try:
         endless = [call.function for call in old_calls(session, frames, objects) if call.endless]
@@ -87,7 +93,7 @@ def in_the_way(session: Session, error: FramesError, objects: Sequence[ObjectFil
         hint = f"{never}, so no deadline helps: push with --mode now, then `hotflash restart`"
     return FramesError(
         f"not safe within {deadline:g} s: {who} {'are' if many else 'is'} running and would be replaced; "
-        "nothing was changed",
+        f"nothing was changed{calls}",
         hint=hint,
         frames=frames,
     )

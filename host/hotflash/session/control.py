@@ -13,7 +13,11 @@ from hotflash.wire.messages import HelloFlag, ParkReason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hotflash.live import LiveState
     from hotflash.session.core import Session
+    from hotflash.session.faults import FaultReport
+    from hotflash.session.names import Names
+    from hotflash.session.results import Backtrace
     from hotflash.wire.record import Registers
 
 _AGAIN = "`hotflash restart` calls main anew, `hotflash reset` starts the board anew; `hotflash read` still works"
@@ -42,15 +46,30 @@ def record(session: Session) -> ParkReport | None:
     return _report(session, registers)
 
 
+def explain(session: Session, registers: Registers) -> FaultReport:
+    """A record of a parking with all that can be found out about it: names, and the calls if it still stands there."""
+    hello = session.hello
+    live: LiveState | None = None
+    names: Names | None = None
+    trace: Backtrace | None = None
+    with contextlib.suppress(HotflashError):
+        hello = session.device.refresh()
+        # What an earlier boot ran cannot be named by the slots of this one.
+        if session.runs and registers.boot == hello.boot_count:
+            live = session.device.live()
+    with contextlib.suppress(HotflashError):
+        names = session.names() if any(hello.build_id) else None
+    if live is not None and live.hello.flags & HelloFlag.PARKED:
+        with contextlib.suppress(HotflashError):
+            trace = session.backtrace(live)
+    return faults.describe(registers, names, live.slots if live is not None else (), hello, trace)
+
+
 def _report(session: Session, registers: Registers) -> ParkReport:
-    hello = session.device.refresh()
-    now = bool(hello.flags & HelloFlag.PARKED) and registers.boot == hello.boot_count
-    # What an earlier boot ran cannot be named by the slots of this one.
-    slots = session.device.slots() if session.runs and registers.boot == hello.boot_count else ()
-    names = session.names() if any(hello.build_id) else None
-    fault = faults.describe(registers, names, slots, hello)
+    fault = explain(session, registers)
+    hello = session.hello
     return ParkReport(
-        parked=now,
+        parked=bool(hello.flags & HelloFlag.PARKED) and registers.boot == hello.boot_count,
         reason=ParkReason(registers.reason).name.lower(),
         final=registers.final,
         generation=registers.generation,

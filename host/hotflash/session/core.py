@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hotflash.elf.firmware import Firmware
     from hotflash.journal import UnitEdits
     from hotflash.live import LiveState
+    from hotflash.session.faults import FaultReport
     from hotflash.session.results import (
         Backtrace,
         ConfirmReport,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from hotflash.types import TypedVariable
     from hotflash.wire.events import Event
     from hotflash.wire.messages import HelloReply, Slot, StatusReply
+    from hotflash.wire.record import Registers
 
     Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None] | None]]
 
@@ -485,6 +487,12 @@ class Session:
             with self.store.locked():
                 journal = self.load_journal()
         return Names(self.firmware_or_none if self.runs else None, journal)
+
+    def explain(self, registers: Registers) -> FaultReport:
+        """A record of a parking, decoded: names, cause, and the calls if the application still stands there."""
+        from hotflash.session import control
+
+        return control.explain(self, registers)
 
     def backtrace(self, live: LiveState | None = None) -> Backtrace:
         """Where the application is, running or parked: the calls under way in the thread, or handler, at hand.

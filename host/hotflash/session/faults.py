@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hotflash.session.names import Names
+    from hotflash.session.results import Backtrace
     from hotflash.wire.events import Fault, Registers
     from hotflash.wire.messages import HelloReply, Slot
 
@@ -63,6 +64,8 @@ class FaultReport:
     """Functions of the newest generation among the places: what a rollback would take back."""
     final: bool = False
     """The application cannot be continued."""
+    backtrace: Backtrace | None = None
+    """The calls under way; None when the application does not stand there any more."""
 
     @property
     def headline(self) -> str:
@@ -72,9 +75,13 @@ class FaultReport:
     @property
     def text(self) -> str:
         """The report for people, several lines."""
-        lines = [self.headline, f"  at {self.place}"]
-        if self.caller:
-            lines.append(f"  lr: {self.caller}")
+        lines = [self.headline]
+        if self.backtrace is not None and self.backtrace.calls:
+            lines += [f"  {line}" for line in self.backtrace.lines]
+        else:
+            lines.append(f"  at {self.place}")
+            if self.caller:
+                lines.append(f"  lr: {self.caller}")
         if self.context:
             lines.append(f"  in {self.context}, generation {self.generation}")
         cells = [f"{name:>4} {value:08x}" for name, value in self.registers.items()]
@@ -163,17 +170,21 @@ def protected(address: int, hello: HelloReply, names: Names | None, slots: Seque
     return ""
 
 
-def decode(fault: Fault, names: Names | None, slots: Sequence[Slot], hello: HelloReply | None = None) -> FaultReport:
-    """Names the places of a fault; ``names`` None: none are known."""
+def decode(fault: Fault, explain: Callable[[Registers], FaultReport]) -> FaultReport:
+    """A fault's report; one whose frame was cut short has its text alone."""
     if fault.registers is None:
         return FaultReport(fault.text or "its report was cut short", "an unknown place", "", {})
-    return describe(fault.registers, names, slots, hello)
+    return explain(fault.registers)
 
 
 def describe(
-    registers: Registers, names: Names | None, slots: Sequence[Slot], hello: HelloReply | None = None
+    registers: Registers,
+    names: Names | None,
+    slots: Sequence[Slot],
+    hello: HelloReply | None = None,
+    trace: Backtrace | None = None,
 ) -> FaultReport:
-    """The same for any record of a parking; one that was no fault has no cause."""
+    """Names the places of a record of a parking; one that was no fault has no cause. ``names`` None: none are known."""
 
     def place(address: int) -> str:
         named = names.address(address, slots) if names is not None else None
@@ -184,6 +195,7 @@ def describe(
     shown |= {"xpsr": registers.xpsr, "cfsr": registers.cfsr, "hfsr": registers.hfsr}
     # A return address is attributed by the call before it, which may be the last instruction of a function.
     places = [registers.r[15]] + ([] if link >= _EXC_RETURN or not link & 1 else [link - 2])
+    called = [call.address - 2 for call in trace.calls[1:]] if trace is not None else []
     return FaultReport(
         cause=cause(registers, lambda address: protected(address, hello, names, slots) if hello is not None else "")
         if registers.reason == ParkReason.FAULT
@@ -193,8 +205,9 @@ def describe(
         registers=shown,
         context=_context(registers),
         generation=registers.generation,
-        suspects=_suspects(places, registers.generation, names, slots),
+        suspects=_suspects([*places, *called], registers.generation, names, slots),
         final=registers.final,
+        backtrace=trace,
     )
 
 
