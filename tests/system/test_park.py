@@ -181,7 +181,7 @@ def test_a_park_changes_nothing(park_project: Project, dut_factory: Any, tmp_pat
         goes_on(dut)
         if place == Place.NESTED:
             cause(dut, Trouble.CHECK, place)
-            park_in(dut, "check_")
+            park_in(dut, "check_", INNER)
         seen: set[int] = set()
         # Out of a handler each takes a while: that nobody answers has to be waited for.
         for _ in range(60 if place == Place.THREAD else 3):
@@ -246,7 +246,7 @@ def test_push_while_parked(dut: Any, park_project: Project, tmp_path: Path) -> N
 def test_commands(dut: Any) -> None:
     parked = dut.run("park")
     assert parked.returncode == 0, parked.stderr
-    assert parked.stdout.startswith("the application is parked: somebody asked for it\n  at 0x")
+    assert parked.stdout.startswith("the application is parked: somebody asked for it\n  #0  0x")
     assert "parked" in dut.run("status").stdout
     assert json.loads(dut.run("status", "--json").stdout)["application"] == "parked"
     assert dut.run("continue").returncode == 0

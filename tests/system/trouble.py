@@ -63,12 +63,12 @@ def goes_on(dut: Any, turns: int = 3) -> None:
     until(lambda: dut.read("turns"), lambda now: now >= start + turns, "turns of the loop")
 
 
-def park_in(dut: Any, function: str) -> Any:
-    """Parks until that is in the function; it gets there within a turn."""
+def park_in(dut: Any, function: str, exception: int | None = None) -> Any:
+    """Parks until that is in the function, and in the exception's handler; it gets there within a turn."""
     places = []
     for _ in range(30):
         report = dut.session.park()
-        if function in report.report.place:
+        if function in report.report.place and exception in (None, dut.session.device.record().exception):
             return report
         places.append(report.report.place)
         dut.session.resume()

@@ -197,6 +197,9 @@ class FakeDevice:
         self.hello = replace(self.hello, generation=0, boot_count=self.hello.boot_count + 1, flags=int(flags))
         return self.hello
 
+    def stack(self) -> bytes:
+        return bytes(80)  # no exception frame: where it was is lost
+
     def gc(self) -> GcReply:
         return GcReply(freed=2, bytes=96, stall_us=40)
 

@@ -423,6 +423,7 @@ def test_a_fault_is_decoded_through_patched_code_and_ends_with_134(
     registers = events.Registers(
         (*range(13), 0x200FFF00, 0x8207, slot.address + 2), 0x21000000, 0x8200, 0, 0, 0x70000000
     )
+    registers = replace(registers, boot=board.hello.boot_count)
     board.script = [events.LogText("last words\n"), events.Fault(registers)]
     out, err = run(capsys, "monitor", code=134)
     assert out == "last words\n"
