@@ -92,7 +92,7 @@ class Soak:
         """Raises :class:`CaughtError` with the report when the application has faulted."""
         fault = self._fault
         if fault is not None:
-            report = faults.decode(fault, self.session.names(), self.session.device.slots()).text
+            report = faults.decode(fault, self.session.explain).text
             failed = self.session.read("failed").value
             raise CaughtError(f"after {self.figures.pushes} pushes (failed {failed:#x}):\n{report}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -257,8 +258,6 @@ def test_slots_say_who_holds_them(
 
 
 def test_heap_and_warnings_of_status(board: fakes.FakeDevice, capsys: pytest.CaptureFixture[str]) -> None:
-    from dataclasses import replace
-
     flags = fakes.RUNNING | HelloFlag.PRIO_ZERO | HelloFlag.PENDSV_ZERO | HelloFlag.TXN_OPEN
     board.hello = replace(board.hello, flags=int(flags), heap_free=1024)
     board.counters = replace(board.counters, drift=2, rx_bad=3)
@@ -282,8 +281,6 @@ def test_heap_and_warnings_of_status(board: fakes.FakeDevice, capsys: pytest.Cap
 def test_status_says_what_is_protected(
     board: fakes.FakeDevice, capsys: pytest.CaptureFixture[str], *, protection: int, shown: str, warned: str
 ) -> None:
-    from dataclasses import replace
-
     board.hello = replace(board.hello, flags=int(fakes.RUNNING | HelloFlag.MPU))
     board.counters = replace(board.counters, protection=protection)
     out = run(capsys, "status")[0]
@@ -309,8 +306,6 @@ def test_push_without_a_hot_application_is_refused(
     flags: HelloFlag,
     text: str,
 ) -> None:
-    from dataclasses import replace
-
     board.hello = replace(board.hello, flags=int(flags))
     assert text in run(capsys, "push", objects["f2"], code=5)[1]
     assert board.pushes == []
