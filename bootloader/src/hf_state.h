@@ -217,6 +217,8 @@ void hf_trial_end(void); /* takes it back if it is over */
 /* told.c: what the application tells of itself */
 struct hf_told {
     uint32_t number;       /* of tasks so far; 0 to begin with */
+    bool astray;           /* the interrupted thread stands on none of them: all of each counts */
+    bool away;             /* so does one that does not run */
     uint32_t running;      /* bit i: the context's stack i was one of theirs */
     uint32_t bottom;       /* of its stack; from there to `live` nothing counts */
     struct hf_stack live;

@@ -130,7 +130,7 @@ static bool frames_in(const struct hf_stack *stack, bool (*hit)(void *, uint32_t
 }
 
 /* With a process stack there are other threads. Where the application has not told of their stacks, they
- * may be anywhere in its RAM. */
+ * may be anywhere in its RAM; and so may a coroutine that a task has switched to by itself. */
 void hf_frames(bool (*hit)(void *user, uint32_t code, uint32_t word, uint32_t where), void *user)
 {
     struct hf_context context;
@@ -153,7 +153,7 @@ void hf_frames(bool (*hit)(void *user, uint32_t code, uint32_t word, uint32_t wh
             return;
         }
     }
-    if (told.number == 0 && hf_arch_process_stack()) {
+    if (told.number == 0 ? hf_arch_process_stack() : told.astray || told.away) {
         (void)frames_in(&ram, hit, user);
         return;
     }

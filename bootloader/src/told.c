@@ -55,28 +55,62 @@ void hf_task_forget(void)
     tasks = 0;
 }
 
-/* A task that runs has its stack pointer in the core; what the application keeps may be older. */
+static bool readable(uint32_t at)
+{
+    const struct task *task = hf_ptr(at);
+
+    return hf_told_readable(at, sizeof *task) && hf_told_readable(task->stack, task->size);
+}
+
+/* Whether the thread that was interrupted stands on none of the told stacks: a coroutine of one of the tasks
+ * does. Whose it is nobody knows, nor how far that task's own stack is in use. */
+static bool is_astray(uint32_t sp)
+{
+    uint32_t at = tasks;
+
+    for (uint32_t i = 0; i < HF_TASKS_MAX && readable(at); i++) {
+        const struct task *task = hf_ptr(at);
+
+        if (hf_within(sp, 0, task->stack, task->size)) {
+            return false;
+        }
+        at = task->next;
+    }
+    return true;
+}
+
+/* A task that runs has its stack pointer in the core; what the application keeps may be older. While the main
+ * stack's thread runs, the process stack pointer may be what it was when the last task was interrupted: what was
+ * saved below it, the task's registers, is known by the application's word alone. */
 bool hf_task_stack(uint32_t *next, const struct hf_context *context, struct hf_told *told)
 {
     uint32_t at = *next == 0 ? tasks : *next;
     const struct task *task = hf_ptr(at);
-    uint32_t top, sp;
+    uint32_t sp;
 
-    if (told->number >= HF_TASKS_MAX || !hf_told_readable(at, sizeof *task) || !hf_told_readable(task->stack, task->size)) {
+    if (told->number >= HF_TASKS_MAX || !readable(at)) {
         return false;
     }
-    top = task->stack + (task->size & ~3u);
-    sp = hf_told_readable(task->sp, 4) ? hf_word(task->sp) : task->stack;
+    if (told->number == 0) {
+        told->astray = context->process != 0 && is_astray(context->stack[1].low);
+    }
+    sp = hf_told_readable(task->sp, 4) && !told->astray ? hf_word(task->sp) : task->stack;
     for (uint32_t i = 0; i < HF_CONTEXT_STACKS; i++) {
-        if (hf_within(context->stack[i].low, 0, task->stack, task->size)) {
-            sp = context->stack[i].low;
+        uint32_t low = context->stack[i].low;
+
+        if (hf_within(low, 0, task->stack, task->size)) {
+            sp = i == 0 || context->process != 0 || low < sp ? low : sp;
             told->running |= 1u << i;
         }
     }
     told->number++;
     told->bottom = task->stack;
-    told->live.low = hf_within(sp, 0, task->stack, task->size) ? sp & ~3u : task->stack;
-    told->live.high = top;
+    told->live.low = sp & ~3u;
+    if (!hf_within(sp, 0, task->stack, task->size)) {
+        told->live.low = task->stack;
+        told->away = true;
+    }
+    told->live.high = task->stack + (task->size & ~3u);
     *next = task->next != 0 ? task->next : HF_TOLD_END;
     return true;
 }

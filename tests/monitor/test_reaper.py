@@ -111,6 +111,81 @@ def test_many_pushes_while_a_frame_stays(client: Client) -> None:
     assert len(slots) <= 1 + 3
 
 
+# ---------------------------------------------------------------------------------------- told stacks
+
+
+class Task:
+    """A told stack of 256 bytes at the start of the application's RAM, and where its stack pointer is kept."""
+
+    def __init__(self, client: Client, number: int = 0) -> None:
+        self.client = client
+        self.struct = client.board.map.ram_base + 32 * number
+        self.low = client.board.map.ram_base + 0x400 + 0x200 * number
+        self.high = self.low + 256
+        self.kept = self.struct + 24
+        client.board.poke(self.struct, struct.pack("<5I", 0, self.low, 256, self.kept, 0))
+        self.stands(self.low)
+        client.board.register(self.struct, 4)
+
+    def stands(self, sp: int) -> None:
+        """Where it was when it was put aside."""
+        _word(self.client, self.kept, sp)
+
+
+def test_what_lies_below_a_told_stack_pointer_is_dead(client: Client) -> None:
+    (grant,), _ = client.push([FUNCTION])
+    task = Task(client)
+    task.stands(task.high - 64)
+    _word(client, task.high - 64, grant.address + 9)
+    _age(client)
+    assert _alive(client, grant)
+    task.stands(task.high - 60)
+    assert not _alive(client, grant)
+
+
+def test_a_running_task_stands_where_the_core_says(client: Client) -> None:
+    (grant,), _ = client.push([FUNCTION])
+    task = Task(client)
+    task.stands(task.low)
+    _word(client, task.high - 64, grant.address + 9)
+    client.board.context(Context({"sp": task.high - 60}, process=(task.high - 60, task.high), on_process=True))
+    _age(client)
+    assert not _alive(client, grant)
+
+
+def test_what_a_switch_has_saved_below_the_process_stack_pointer(client: Client) -> None:
+    """The main stack's thread runs; the process stack pointer is still that of the task that was put aside, whose
+    registers r4 to r11 the switch has stored below."""
+    (grant,), _ = client.push([FUNCTION])
+    task = Task(client)
+    task.stands(task.high - 64)
+    _word(client, task.high - 60, grant.address + 9)
+    client.board.context(Context(process=(task.high - 32, task.high)))
+    _age(client)
+    assert _alive(client, grant)
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_task_that_has_gone_to_a_stack_of_its_own(client: Client, running: bool) -> None:
+    """A coroutine: the task's stack pointer is elsewhere, and what it kept before says nothing."""
+    elsewhere = client.board.map.ram_base + 0x2000
+    (grant,), _ = client.push([FUNCTION])
+    task = Task(client)
+    other = Task(client, 1)
+    other.stands(other.high)
+    task.stands(task.high if running else elsewhere)
+    _word(client, task.high - 64, grant.address + 9)
+    if running:
+        client.board.context(Context({"sp": elsewhere}, process=(elsewhere, elsewhere + 64), on_process=True))
+    _age(client)
+    assert _alive(client, grant)
+    # A safe commit looks for the coroutine's own frames, too.
+    _word(client, task.high - 64, 0)
+    (second,), _ = client.push([FUNCTION])
+    _word(client, elsewhere + 128, second.address + 9)
+    assert _try(client)[0] is m.Status.E_FRAMES
+
+
 def test_a_number_in_a_word_is_no_reference(client: Client) -> None:
     """A commit swaps a data word; what was in it looks like an address where a slot comes later."""
     where = client.board.map
