@@ -23,7 +23,9 @@ SDK = BLINK.parents[1]
 BOARD = os.environ.get("BOARD", "mps2-an386")
 SOURCE = "pattern.c"
 OLD, NEW = "(position + 1)", "(position + 3)"
-BEFORE, AFTER = 6, 9
+BEFORE, AFTER = 6, 6
+KEPT, MOST = 4, 2000  # lines with the old step that are shown after the push, and that may come
+WIDTH, STEP = 32, 3  # lamps, and how many the light moves at a time in the new version
 LINE = re.compile(r"^ *(\d+)  ([.O]+)  run$")
 BAUD, BITS = 115200, 10  # of a real line: bits a second, and bits a byte
 PATIENCE = 20.0  # seconds for anything to happen
@@ -57,6 +59,10 @@ def run(*command: str, folder: Path, show: bool = True) -> tuple[str, float]:
     return done.stdout, spent
 
 
+def _print(line: str) -> None:
+    print(f"  {line}".replace("O", paint("O", "1;33")), flush=True)
+
+
 class Monitor:
     """``hotflash monitor`` in the background, its lines one by one."""
 
@@ -65,21 +71,42 @@ class Monitor:
         print(paint(f"$ {' '.join(command)} &", "36"), flush=True)
         self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def show(self, count: int) -> list[tuple[int, int]]:
-        """Prints the next ``count`` lines; returns number and position of the light in each."""
+    def _next(self) -> tuple[str, tuple[int, int] | None]:
+        """The next line; number and position of the light in it."""
         stream = self._process.stdout
         assert stream is not None  # noqa: S101 - a pipe was asked for
+        line = stream.readline()
+        if not line:
+            assert self._process.stderr is not None  # noqa: S101 - likewise
+            raise DemoError(f"the monitor ended early\n{self._process.stderr.read()}".rstrip())
+        match = LINE.match(line.rstrip("\n"))
+        return line.rstrip(), (int(match[1]), match[2].index("O")) if match else None
+
+    def show(self, count: int) -> list[tuple[int, int]]:
+        """Prints the next ``count`` lines; returns number and position of the light in each."""
         seen: list[tuple[int, int]] = []
         while len(seen) < count:
-            line = stream.readline()
-            if not line:
-                assert self._process.stderr is not None  # noqa: S101 - likewise
-                raise DemoError(f"the monitor ended early\n{self._process.stderr.read()}".rstrip())
-            match = LINE.match(line.rstrip("\n"))
-            print(f"  {line.rstrip()}".replace("O", paint("O", "1;33")), flush=True)
-            if match:
-                seen.append((int(match[1]), match[2].index("O")))
+            line, found = self._next()
+            _print(line)
+            if found:
+                seen.append(found)
         return seen
+
+    def show_change(self, last: tuple[int, int], count: int) -> list[tuple[int, int]]:
+        """The lines from ``last`` on until the light moves by three, the latest of them printed, and ``count`` more."""
+        seen, lines = [last], []
+        while len(seen) < 2 or (seen[-1][1] - seen[-2][1]) % WIDTH != STEP:
+            line, found = self._next()
+            lines.append(line)
+            if found:
+                seen.append(found)
+            if len(seen) > MOST:
+                raise DemoError(f"{MOST} lines after the push the light still moves as before")
+        if len(lines) > KEPT:
+            print(paint(f"  ... {len(lines) - KEPT} lines while it was compiled and pushed", "2"))
+        for line in lines[-KEPT:]:
+            _print(line)
+        return [*seen[1:], *self.show(count)]
 
     def close(self) -> None:
         """Ends the process."""
@@ -106,10 +133,9 @@ def check(before: list[tuple[int, int]], after: list[tuple[int, int]]) -> None:
     lines = [*before, *after]
     if [number for number, _ in lines] != list(range(before[0][0], before[0][0] + len(lines))):
         raise DemoError(f"lines are missing or came twice: {[number for number, _ in lines]}")
-    width = 32
-    steps = [(second - first) % width for (_, first), (_, second) in pairwise(lines)]
-    change = steps.index(3) if 3 in steps else len(steps)
-    if steps != [1] * change + [3] * (len(steps) - change) or not BEFORE - 1 <= change < len(steps):
+    steps = [(second - first) % WIDTH for (_, first), (_, second) in pairwise(lines)]
+    change = steps.index(STEP) if STEP in steps else len(steps)
+    if steps != [1] * change + [STEP] * (len(steps) - change) or not BEFORE - 1 <= change < len(steps):
         raise DemoError(f"the light moved by {steps}, not by 1 and then by 3")
 
 
@@ -146,7 +172,7 @@ def demo(folder: Path) -> None:
         print(f"{report['wire_tx'] + report['wire_rx']} bytes on the wire, {report['masked']} instructions masked")
 
         title("5. The same program, the same state, the new function: three lamps at a time")
-        after = monitor.show(AFTER)
+        after = monitor.show_change(before[-1], AFTER)
         check(before, after)
     finally:
         if monitor is not None:
