@@ -35,7 +35,7 @@ CHECK = 250
 """Pushes between two checks of the accounts."""
 COUNTED = 0.3
 """Part of the pushes after which the slots are counted."""
-PLATEAU = 32
+PLATEAU = 48
 """K: slots of old versions at most, besides those that are bound and those of the undo record. Five threads of control
 (main, three tasks, the coroutine) stand in several functions each, in a recursion in two versions of one, and a task's
 bottom function for as long as it lives."""
