@@ -39,8 +39,8 @@ struct hf_parking {
     uint32_t keep_count;
 };
 
-/* What a restart undoes: a registered function, called with its argument. The struct stays the caller's, may lie on
- * the stack, and must stay there until it is removed. */
+/* What a restart undoes: a registered function, called with its argument. The struct stays the caller's, lies in RAM,
+ * perhaps on the stack, and must stay there until it is removed; one in flash is not taken. */
 struct hf_cleanup {
     void (*run)(void *argument);
     void *argument;
@@ -48,8 +48,9 @@ struct hf_cleanup {
 };
 
 /* A stack of a thread. From its lowest address to where the thread stands nothing is alive, so a version of a function
- * that is only named there may go; and a commit that waits for calls to end sees those of this thread. The struct stays
- * the caller's and must stay where it is until it is removed. */
+ * that is only named there may go; and a commit that waits for calls to end sees those of this thread. Where `sp` points
+ * out of the stack (the thread runs a coroutine on another), all of it is alive, and all RAM is searched. The struct stays
+ * the caller's and must stay where it is, in RAM, until it is removed. */
 struct hf_task {
     const char *name;
     const void *stack; /* lowest address, a multiple of 4 */

@@ -8,11 +8,15 @@
 /* Changed by the application at any time, so not part of the checksummed state. */
 static uint32_t tasks; /* the last one that was told */
 
-bool hf_told_readable(uint32_t address, uint32_t length)
+static bool writable(uint32_t address, uint32_t length)
 {
     return (address & 3u) == 0 && (hf_within(address, length, hf_map.ram_base, hf_map.ram_size) ||
-                                   hf_within(address, length, hf_map.data_base, hf_map.data_size) ||
-                                   hf_within(address, length, hf_map.app_base, hf_map.app_size));
+                                   hf_within(address, length, hf_map.data_base, hf_map.data_size));
+}
+
+bool hf_told_readable(uint32_t address, uint32_t length)
+{
+    return writable(address, length) || ((address & 3u) == 0 && hf_within(address, length, hf_map.app_base, hf_map.app_size));
 }
 
 /* The search is bounded: a list that the application has made a ring ends, too. */
@@ -21,10 +25,10 @@ void hf_told_list(uint32_t *list, uint32_t item, uint32_t length, uint32_t most,
     uint32_t state = hf_arch_mask();
     uint32_t *link = list;
 
-    for (uint32_t i = 0; i < most && *link != item && hf_told_readable(*link, length); i++) {
+    for (uint32_t i = 0; i < most && *link != item && writable(*link, length); i++) {
         link = hf_ptr(*link + length - 4u);
     }
-    if (hf_told_readable(item, length)) {
+    if (writable(item, length)) { /* a constant has no room for the link */
         uint32_t *next = hf_ptr(item + length - 4u);
 
         if (*link == item) {

@@ -44,6 +44,7 @@ class What(IntEnum):
     LOG = 5
     EVENT = 6
     WORDS = 7
+    STORE = 8
 
 
 FIX_SEAL = 0x10
@@ -65,6 +66,7 @@ class Event(IntEnum):
     FLASH_FAILS = 9
     INJECT = 10
     PROCESS_STACK = 11
+    TELL = 12
 
 
 def app() -> image.App:
@@ -140,7 +142,15 @@ def seeds() -> list[bytes]:
     undo = ask(m.RollbackRequest(0, 0))
     safe = m.CommitRequest(1, 0, 0, (m.Pair(3, 0, 0),), (m.Word(ram + 8, 5),), (m.Range(0x10008180, 64),))
     revert = ask(m.BeginRequest(0, base.build_tag, 0, 2, ())) + ask(safe) + ask(safe, what=What.AGAIN)
+    stack = struct.pack("<H5I", 32, ram + 64, ram + 0x400, 256, ram + 80, 0) + struct.pack("<I", ram + 0x4C0)
+    cleanup = struct.pack("<H3I", 16, base.initial[0], 5, 0)
+    parking = struct.pack("<H5I", 64, base.initial[0], base.initial[1], 0, ram + 8, 3)
+    task = record(What.STORE, stack) + event(Event.TELL, 2 | 2 << 5)
+    told = task + record(What.STORE, cleanup) + event(Event.TELL, 1 | 1 << 5)
+    told += record(What.STORE, parking) + event(Event.TELL, 4)
     return [
+        told + one + one + ask(safe) + ask(m.ParkRequest()) + ask(m.RestartRequest(base.initial[1])) + one,
+        task + event(Event.TELL, 3 << 5) + event(Event.TELL, 2 | 2 << 5 | 128) + one + ask(m.StackRequest()),
         hello + ask(m.StatusRequest()) + slots + ask(m.HooksRequest(0)) + ask(m.RecordRequest()),
         one + slots + ask(m.HooksRequest(0)) + undo + slots + undo + ask(m.RollbackRequest(0, 1)) + slots,
         two + one + one + gc + slots,

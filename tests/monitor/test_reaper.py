@@ -165,6 +165,14 @@ def test_what_a_switch_has_saved_below_the_process_stack_pointer(client: Client)
     assert _alive(client, grant)
 
 
+@pytest.mark.parametrize("what", [1, 4])
+def test_a_struct_in_flash_is_not_taken(client: Client, what: int) -> None:
+    """Its link would be written there."""
+    client.board.register(client.board.map.flash_base + 1024, what)
+    client.push([FUNCTION])
+    invariants.check(client)
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_a_task_that_has_gone_to_a_stack_of_its_own(client: Client, running: bool) -> None:
     """A coroutine: the task's stack pointer is elsewhere, and what it kept before says nothing."""

@@ -132,6 +132,17 @@ MUTANTS = (
         told=True,
         pushes=300,
     ),
+    Mutant(
+        "safe-pc",  # the same, as far as safe commits wait for it
+        (
+            (
+                "        if ((returns || (at + 8u <= stack->high &&",
+                "        if ((returns || (false && at + 8u <= stack->high &&",
+            ),
+        ),
+        told=False,
+        pushes=300,
+    ),
 )
 """On ARMv7-M a site loads the hook and jumps in one instruction, so nothing hangs on a program counter inside a base
 site; the check of the program counter that matters is that inside slots."""

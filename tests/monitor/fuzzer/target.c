@@ -28,7 +28,7 @@ enum what {
     WHAT_LOG,     /* the application calls log_write */
     WHAT_EVENT,   /* an event, a number */
     WHAT_WORDS,   /* words for the context's registers and the start of the application's RAM: heap + word */
-    WHAT_COUNT,
+    WHAT_STORE,   /* the application stores bytes: u16 offset in its RAM, bytes */
 };
 #define FIX_SEAL 0x10u       /* of a Commit */
 #define FIX_GENERATION 0x20u /* of a Begin or Rollback: its first field */
@@ -47,6 +47,7 @@ enum event {
     EVENT_FLASH_FAILS,
     EVENT_INJECT,
     EVENT_PROCESS_STACK,
+    EVENT_TELL, /* the application tells of a struct in its RAM: bits 0 to 4 its address / 16, 5 and 6 what, 7: takes it back */
     EVENT_COUNT,
 };
 
@@ -176,6 +177,31 @@ static void words(const uint8_t *p, size_t n)
     dev.context.stack[0] = (struct hf_stack){DEV_RAM_BASE + (n > 0 ? p[0] & ~3u : 0), DEV_RAM_BASE + dev_settings.ram_size};
 }
 
+/* The application stores what it likes into its RAM. */
+static void store(const uint8_t *p, size_t n)
+{
+    uint32_t at;
+
+    if (n < 3) {
+        return;
+    }
+    at = (p[0] + 256u * p[1]) % dev_settings.ram_size;
+    for (size_t i = 2; i < n && at < dev_settings.ram_size; i++) {
+        *dev_alias(DEV_RAM_BASE + at++, 1) = p[i];
+    }
+}
+
+static void tell(uint32_t at, uint32_t what, bool add)
+{
+    if (what == 0) {
+        hf_parking(add ? at : 0);
+    } else if (what == 1) {
+        hf_cleanup(at, add);
+    } else {
+        hf_task(what == 2 ? at : DEV_FLASH_BASE + 1024u, add);
+    }
+}
+
 static void event(uint8_t which, uint8_t number)
 {
     uint32_t fault[DEV_FAULT_WORDS] = {number};
@@ -223,6 +249,9 @@ static void event(uint8_t which, uint8_t number)
         dev.inject_every = number % 5u;
         dev.inject_at = 1u + number % 16u;
         return;
+    case EVENT_TELL:
+        tell(DEV_RAM_BASE + 16u * (number & 31u), number >> 5 & 3u, (number & 0x80u) == 0);
+        return;
     default:
         dev.process_stack = number & 1u;
         return;
@@ -264,6 +293,9 @@ static void record(void)
         return;
     case WHAT_WORDS:
         words(p, n);
+        return;
+    case WHAT_STORE:
+        store(p, n);
         return;
     default:
         return;
