@@ -27,6 +27,7 @@ TAG_MEMBER, TAG_POINTER, TAG_REFERENCE, TAG_STRUCTURE, TAG_SUBROUTINE = 0x0D, 0x
 TAG_TYPEDEF, TAG_UNION, TAG_INHERITANCE, TAG_INLINED, TAG_PTR_TO_MEMBER = 0x16, 0x17, 0x1C, 0x1D, 0x1F
 TAG_SUBRANGE, TAG_BASE, TAG_CONST, TAG_ENUMERATOR, TAG_PACKED, TAG_SUBPROGRAM = 0x21, 0x24, 0x26, 0x28, 0x2D, 0x2E
 TAG_VARIABLE, TAG_VOLATILE, TAG_RESTRICT, TAG_NAMESPACE, TAG_RVALUE, TAG_ATOMIC = 0x34, 0x35, 0x37, 0x39, 0x42, 0x47
+TAG_UNSPECIFIED, TAG_UNSPECIFIED_TYPE, TAG_CALL_SITE, TAG_GNU_CALL_SITE = 0x18, 0x3B, 0x48, 0x4109
 
 # Attributes (table 7.5).
 AT_SIBLING, AT_LOCATION, AT_NAME, AT_BYTE_SIZE, AT_BIT_OFFSET, AT_BIT_SIZE = 0x01, 0x02, 0x03, 0x0B, 0x0C, 0x0D
@@ -35,11 +36,14 @@ AT_DECLARATION, AT_ENCODING, AT_EXTERNAL, AT_SPECIFICATION, AT_TYPE, AT_DATA_BIT
     0x3C, 0x3E, 0x3F, 0x47, 0x49, 0x6B,
 )  # fmt: skip
 AT_STR_OFFSETS_BASE, AT_ADDR_BASE = 0x72, 0x73
+AT_LOW_PC, AT_LANGUAGE, AT_PROTOTYPED, AT_INLINE, AT_ARTIFICIAL, AT_DECL_FILE = 0x11, 0x13, 0x27, 0x20, 0x34, 0x3A
+AT_RANGES, AT_VIRTUALITY, AT_VTABLE_ELEMENT, AT_CONTAINING_TYPE = 0x55, 0x4C, 0x4D, 0x1D
+AT_SIGNATURE, AT_LINKAGE_NAME, AT_MIPS_LINKAGE_NAME, AT_CALL_ORIGIN = 0x69, 0x6E, 0x2007, 0x7F
 
 # Forms (table 7.6).
-FORM_BLOCK2, FORM_BLOCK4, FORM_STRING, FORM_BLOCK, FORM_BLOCK1 = 0x03, 0x04, 0x08, 0x09, 0x0A
+FORM_ADDR, FORM_BLOCK2, FORM_BLOCK4, FORM_STRING, FORM_BLOCK, FORM_BLOCK1 = 0x01, 0x03, 0x04, 0x08, 0x09, 0x0A
 FORM_SDATA, FORM_STRP, FORM_UDATA, FORM_REF_ADDR, FORM_REF_UDATA, FORM_INDIRECT = 0x0D, 0x0E, 0x0F, 0x10, 0x15, 0x16
-FORM_EXPRLOC, FORM_FLAG_PRESENT, FORM_LINE_STRP, FORM_IMPLICIT_CONST = 0x18, 0x19, 0x1F, 0x21
+FORM_EXPRLOC, FORM_FLAG_PRESENT, FORM_LINE_STRP, FORM_REF_SIG8, FORM_IMPLICIT_CONST = 0x18, 0x19, 0x1F, 0x20, 0x21
 _FIXED = {
     0x05: 2, 0x06: 4, 0x07: 8, 0x0B: 1, 0x0C: 1, 0x11: 1, 0x12: 2, 0x13: 4, 0x14: 8, 0x19: 0, 0x1C: 4, 0x1E: 16,
     0x20: 8, 0x21: 0, 0x24: 8, 0x25: 1, 0x26: 2, 0x27: 3, 0x28: 4, 0x29: 1, 0x2A: 2, 0x2B: 3, 0x2C: 4,
@@ -105,6 +109,7 @@ class Unit:
         "kind",
         "offset",
         "offset_size",
+        "type",
         "version",
     )  # fmt: skip
 
@@ -124,23 +129,33 @@ class Unit:
         self.version = dwarf.number(at, 2)
         at += 2
         self.kind = 1
-        """``DW_UT_*``; 1 (compile) before DWARF 5."""
+        """``DW_UT_*``; before DWARF 5 it is 1 (compile), or 2 (type) for units of .debug_types."""
+        self.type: tuple[int, int] | None = None
+        """Of a type unit: the type's signature and the offset of its entry."""
         if self.version >= 5:
             self.kind, self.address_size = dwarf.number(at, 1), dwarf.number(at + 1, 1)
             table, at = dwarf.number(at + 2, self.offset_size), at + 2 + self.offset_size
             if self.kind in (_UT_TYPE, _UT_SPLIT_TYPE):
-                at += 8 + self.offset_size
+                at = self._signature(at)
             elif self.kind in (4, 5):  # skeleton and split compile units have an ID
                 at += 8
         else:
             table = dwarf.number(at, self.offset_size)
             self.address_size, at = dwarf.number(at + self.offset_size, 1), at + self.offset_size + 1
+            if offset >= dwarf.types_from:
+                self.kind, at = _UT_TYPE, self._signature(at)
         if not 2 <= self.version <= 5 or self.address_size != 4:
             raise DwarfError(f"the unit at {offset:#x} has version {self.version}, {self.address_size}-byte addresses")
         self.first = at
         """Offset of its first entry."""
         self.abbreviations = dwarf.abbreviations(table, self)
         self._bases: tuple[int, int] | None = None
+
+    def _signature(self, at: int) -> int:
+        """Reads what the header of a type unit has more (DWARF 5, 7.5.1.3); the offset behind it."""
+        number = self.dwarf.number
+        self.type = number(at, 8), self.offset + number(at + 8, self.offset_size)
+        return at + 8 + self.offset_size
 
     @property
     def top(self) -> Entry:
@@ -181,7 +196,15 @@ class Dwarf:
         self._spent = 0
         self._known: dict[int, Unit] = {}
         self._starts: list[int] | None = None
-        self.info = self._section(".debug_info")
+        self._types: dict[int, int] | None = None
+        self.types_from = 0
+        self.parts: dict[int, int] = {}
+        """Where a section's bytes start in :attr:`info`, by the section's index: with type units there are many."""
+        self.info = self._joined(container, ".debug_info")
+        self.types_from = len(self.info)
+        """Offset in :attr:`info` from which on the units are those of .debug_types (DWARF 4, 7.5.1.2)."""
+        if ".debug_types" in by_name:
+            self.info += self._joined(container, ".debug_types")
         self._abbrev = self._section(".debug_abbrev") if self.info else b""
         self._contents: dict[str, bytes] = {}
 
@@ -189,6 +212,20 @@ class Dwarf:
     def present(self) -> bool:
         """There is debugging information."""
         return bool(self.info)
+
+    def _joined(self, container: Container, name: str) -> bytes:
+        """All sections of a name: compilers put each type unit into one of its own."""
+        found = [section for section in container.sections if section.name == name]
+        if len(found) < 2:
+            self.parts.update((section.index, self.types_from) for section in found)
+            return self._section(name)
+        joined = bytearray()
+        for section in found:
+            self.parts[section.index] = self.types_from + len(joined)
+            joined += self._unpacked(section)
+            if len(joined) > _MAX_SECTION:
+                raise DwarfError(f"{name} has more bytes than any firmware's")
+        return bytes(joined)
 
     def _section(self, name: str) -> bytes:
         section = self._sections.get(name)
@@ -199,10 +236,14 @@ class Dwarf:
             if section.data[:4] != b"ZLIB":
                 raise DwarfError(f"{section.name} is not compressed as its name says")
             return _inflate(section.data[12:], int.from_bytes(section.data[4:12], "big"), section.name)
+        return self._unpacked(section)
+
+    @staticmethod
+    def _unpacked(section: Section) -> bytes:
         if section.flags & elf.SHF_COMPRESSED:
             if len(section.data) < 12 or _U32.unpack_from(section.data)[0] != 1:
-                raise DwarfError(f"{name} is compressed in a way that is not ELFCOMPRESS_ZLIB")
-            return _inflate(section.data[12:], _U32.unpack_from(section.data, 4)[0], name)
+                raise DwarfError(f"{section.name} is compressed in a way that is not ELFCOMPRESS_ZLIB")
+            return _inflate(section.data[12:], _U32.unpack_from(section.data, 4)[0], section.name)
         return section.data
 
     def spend(self, work: int) -> None:
@@ -260,6 +301,27 @@ class Dwarf:
         if at < 0:
             raise DwarfError(f"there is no entry at {offset:#x}")
         return self.unit(self._starts[at])
+
+    @property
+    def has_type_units(self) -> bool:
+        """Whether types may be in units of their own."""
+        return len(self.parts) > 1 or self.types_from < len(self.info) or bool(self._type_units)
+
+    @property
+    def _type_units(self) -> dict[int, int]:
+        if self._types is None:
+            self._types = {}
+            for unit in self.units():
+                if isinstance(unit, Unit) and unit.type is not None:
+                    self._types.setdefault(*unit.type)
+        return self._types
+
+    def type_entry(self, signature: int) -> Entry:
+        """The type of a type unit by its signature (DWARF 5, 7.32)."""
+        offset = self._type_units.get(signature)
+        if offset is None:
+            raise DwarfError(f"there is no type with the signature {signature:#018x}")
+        return self.entry(offset)
 
     def entry(self, offset: int) -> Entry:
         """The entry at an offset of .debug_info."""
@@ -341,7 +403,7 @@ class Dwarf:
 
 def _width(form: int, unit: Unit) -> int:
     """Bytes of a form in a unit; -1: it differs."""
-    if form == 0x01:  # DW_FORM_addr
+    if form == FORM_ADDR:
         return unit.address_size
     if form in _OFFSETS:
         return unit.offset_size
@@ -495,6 +557,8 @@ class Entry:
         if found is None:
             return None
         form, offset = found
+        if form == FORM_REF_SIG8 and isinstance(offset, int):
+            return self.unit.dwarf.type_entry(offset)
         if not isinstance(offset, int) or (form not in _REFERENCES and form != FORM_REF_ADDR):
             raise DwarfError(f"form {form:#x} is no reference to an entry of this file")
         unit = self.unit
@@ -549,6 +613,37 @@ def step(unit: Unit, at: int) -> tuple[int, Abbreviation | None]:
     if abbreviation is None:
         raise DwarfError(f"an entry before {at:#x} has the unknown abbreviation {code}")
     return _behind(unit, abbreviation, at), abbreviation
+
+
+def children(unit: Unit, offset: int) -> Iterator[tuple[int, int]]:
+    """Offsets and tags of an entry's children, which are stepped over unread."""
+    info, end, table = unit.dwarf.info, unit.end, unit.abbreviations
+    at, parent = step(unit, offset)
+    if parent is None or not parent.children:
+        return
+    while True:
+        if at >= end:
+            raise DwarfError(f"the entries of the unit at {unit.offset:#x} do not end")
+        start, code = at, info[at]
+        at += 1
+        if code >= 0x80:
+            code, at = uleb(info, start)
+        if not code:
+            return
+        abbreviation = table.get(code)
+        if abbreviation is None:
+            raise DwarfError(f"the entry at {start:#x} has the unknown abbreviation {code}")
+        tag, nested, _, size, _, sibling = abbreviation
+        yield start, tag
+        if not nested:
+            at = at + size if size >= 0 else _behind(unit, abbreviation, at)
+        elif sibling >= 0 and at + sibling + 4 <= end:
+            following = _U32.unpack_from(info, at + sibling)[0] + unit.offset
+            if not at < following <= end:
+                raise DwarfError(f"the entry at {start:#x} has a sibling outside of its unit")
+            at = following
+        else:
+            at = Entry(unit, start).behind()
 
 
 def _behind(unit: Unit, abbreviation: Abbreviation, at: int) -> int:

@@ -22,7 +22,17 @@ import zlib
 from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
-from hotflash.elf.dwarf import AT_CONST_VALUE, AT_DECLARATION, AT_EXTERNAL, Dwarf, DwarfError, place, variables
+from hotflash.elf.dwarf import (
+    AT_CONST_VALUE,
+    AT_DECLARATION,
+    AT_EXTERNAL,
+    AT_TYPE,
+    Dwarf,
+    DwarfError,
+    place,
+    variables,
+)
+from hotflash.elf.shapes import Shapes
 from hotflash.errors import ElfError
 
 if TYPE_CHECKING:
@@ -34,29 +44,34 @@ if TYPE_CHECKING:
     from hotflash.elf.firmware import Symbol
     from hotflash.elf.format import Container
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"HFIX" + bytes([VERSION]) + sys.byteorder[:3].encode()
 _HEAD = struct.Struct("=8sIQ")
 _STAMP = struct.Struct("=QQQ32sQ")
 _SYMBOL = struct.Struct("=IIIIIBBBx")
 _UNIT = struct.Struct("=II")
-_VARIABLE = struct.Struct("=IIIIIB3x")
+_VARIABLE = struct.Struct("=IIIIIIB3x")
+_LAYOUT = struct.Struct("=QIIIIB3x")
+_FUNCTION = struct.Struct("=IIIII")
 _RACY = 2_000_000_000
 """Nanoseconds: a file may change unseen within its time stamps' resolution, 2 s on FAT."""
 _MAX_NAME = 1 << 16
 _MAX_STRINGS = 1 << 26
 """Bytes of all names."""
 _ADDRESS, _EXTERNAL = 1, 2
+_OWN = 1
 BINDS = ("global", "weak", "local")
 KINDS = ("function", "object", "notype")
 
 SYMBOL_TABLES = ("strings", "symbols", "names", "name_refs", "idents", "ident_refs", "code", "code_refs", "data",
                  "data_refs", "groups", "group_units", "members", "member_ends", "split", "values", "places",
                  "hot", "attributes", "note")  # fmt: skip
-DEBUG_TABLES = ("debug_strings", "units", "variables", "variable_names", "variable_refs", "debug_problem")
+DEBUG_TABLES = ("debug_strings", "units", "variables", "layouts", "functions", "variable_names", "variable_refs",
+                "layout_names", "layout_refs", "function_names", "function_refs", "debug_problem")  # fmt: skip
 _PARALLEL = (("names", "name_refs"), ("idents", "ident_refs"), ("code", "code_refs"), ("data", "data_refs"),
              ("groups", "group_units", "member_ends"), ("values", "places"),
-             ("variable_names", "variable_refs"))  # fmt: skip
+             ("variable_names", "variable_refs"), ("layout_names", "layout_refs"),
+             ("function_names", "function_refs"))  # fmt: skip
 """Tables with as many entries as each other."""
 
 
@@ -94,6 +109,42 @@ class DebugVariable(NamedTuple):
     address: int | None
     """None: it has no place in memory."""
     external: bool
+    entry: int
+    """Offset of its entry in .debug_info."""
+    type: str
+    """Canonical text of its type (:mod:`hotflash.elf.layout`)."""
+
+
+class DebugLayout(NamedTuple):
+    """A struct, union or enumeration as one unit knows it."""
+
+    name: str
+    hash: str
+    """Of its layout (:mod:`hotflash.elf.layout`)."""
+    unit: str
+    """Name of the compile unit."""
+    number: int
+    """Which of the units it is."""
+    size: int
+    """Bytes."""
+    own: bool
+    """It is declared in the source file itself, not in a header."""
+    entry: int
+    """Offset of its entry in .debug_info."""
+
+
+class DebugFunction(NamedTuple):
+    """A function that a unit defines."""
+
+    name: str
+    """As its symbol is called."""
+    unit: str
+    number: int
+    """Which of the units it is."""
+    address: int
+    """Where its code starts behind the nops; 0 when it is in several parts, or dropped."""
+    signature: str
+    """How it is called, in canonical text (:mod:`hotflash.elf.shapes`)."""
     entry: int
     """Offset of its entry in .debug_info."""
 
@@ -190,44 +241,83 @@ def debug_tables(container: Container, progress: Callable[[int, int], None] | No
 
     Units that are damaged are left out; the first problem is kept for those who miss something.
     """
-    strings = _Strings()
-    strings.add("")
-    units, records = bytearray(), bytearray()
-    names: list[tuple[int, int]] = []
-    problem = ""
-    known: set[tuple[str, str, int | None, int]] = set()
+    made = _DebugTables()
     try:
         dwarf = Dwarf(container)
         total = len(dwarf.info)
         dwarf.limit = dwarf.read + 64 * total + 1_000_000
-        for number, unit in enumerate(dwarf.units()):
-            unit_name, first = 0, len(names)
-            try:
-                if isinstance(unit, DwarfError):
-                    raise unit
-                unit_name = strings.add(unit.top.name)
-                for name, function, address, entry in _definitions(unit):
-                    if (name, function, address, number if address is None else -1) in known:
-                        continue
-                    known.add((name, function, address, number if address is None else -1))
-                    flags = (_ADDRESS if address is not None else 0) | (_EXTERNAL if entry.flag(AT_EXTERNAL) else 0)
-                    names.append((crc(name), len(names)))
-                    records += _VARIABLE.pack(
-                        strings.add(name), strings.add(function), number, address or 0, entry.offset, flags
-                    )
-                if progress is not None:
-                    progress(unit.end, total)
-            except DwarfError as error:
-                problem = problem or str(error)
-            units += _UNIT.pack(unit_name, first)
-            if len(strings.data) > _MAX_STRINGS:
+        shapes = Shapes(dwarf)
+        for unit in dwarf.units():
+            made.add(unit, shapes)
+            if progress is not None and not isinstance(unit, DwarfError):
+                progress(unit.end, total)
+            if len(made.strings.data) > _MAX_STRINGS:
                 raise DwarfError("its names are longer than any firmware's")  # noqa: TRY301 - as other damage
     except DwarfError as error:
-        problem = problem or str(error)
-    tables = {"debug_strings": bytes(strings.data), "units": bytes(units), "variables": bytes(records)}
-    tables["variable_names"], tables["variable_refs"] = _sorted(names)
-    tables["debug_problem"] = problem.encode("utf-8", "replace")
-    return tables
+        made.problem = made.problem or str(error)
+    return made.tables()
+
+
+class _DebugTables:
+    def __init__(self) -> None:
+        self.strings = _Strings()
+        self.strings.add("")
+        self.problem = ""
+        self._units = bytearray()
+        self._records = {"variables": bytearray(), "layouts": bytearray(), "functions": bytearray()}
+        self._names: dict[str, list[tuple[int, int]]] = {kind: [] for kind in self._records}
+        self._number = 0
+        self._known: set[tuple[str, str, int | None, int]] = set()
+
+    def add(self, unit: Unit | DwarfError, shapes: Shapes) -> None:
+        """What a unit defines; what comes before damage in it stays."""
+        name, first = 0, len(self._names["variables"])
+        try:
+            if isinstance(unit, DwarfError):
+                raise unit
+            name = self.strings.add(unit.top.name)
+            self._variables(unit, shapes)
+            self._types(unit, shapes)
+        except DwarfError as error:
+            self.problem = self.problem or str(error)
+        self._units += _UNIT.pack(name, first)
+        self._number += 1
+
+    def _variables(self, unit: Unit, shapes: Shapes) -> None:
+        number = self._number
+        for name, function, address, entry in _definitions(unit):
+            if (name, function, address, number if address is None else -1) in self._known:
+                continue
+            self._known.add((name, function, address, number if address is None else -1))
+            flags = (_ADDRESS if address is not None else 0) | (_EXTERNAL if entry.flag(AT_EXTERNAL) else 0)
+            self._add("variables", name, _VARIABLE, self.strings.add(name), self.strings.add(function), number,
+                      address or 0, entry.offset, self.strings.add(shapes.text(entry.resolved(AT_TYPE))),
+                      flags)  # fmt: skip
+
+    def _types(self, unit: Unit, shapes: Shapes) -> None:
+        number, add = self._number, self.strings.add
+        functions = list(shapes.functions(unit))
+        for function in functions:
+            self._add("functions", function.name, _FUNCTION, function.address, add(function.name), number,
+                      add(shapes.signature(function.entry)), function.entry.offset)  # fmt: skip
+        for known in shapes.layouts(unit, functions).values():
+            layout = known.layout
+            self._add("layouts", layout.name, _LAYOUT, int(layout.hash, 16), add(layout.name), number,
+                      known.entry.offset, layout.size, _OWN if known.own else 0)  # fmt: skip
+
+    def _add(self, kind: str, name: str, record: struct.Struct, *values: int) -> None:
+        names = self._names[kind]
+        names.append((crc(name), len(names)))
+        self._records[kind] += record.pack(*values)
+
+    def tables(self) -> dict[str, bytes]:
+        """All that was added."""
+        found = {"debug_strings": bytes(self.strings.data), "units": bytes(self._units)}
+        found |= {kind: bytes(records) for kind, records in self._records.items()}
+        for kind, names in self._names.items():
+            found[f"{kind[:-1]}_names"], found[f"{kind[:-1]}_refs"] = _sorted(names)
+        found["debug_problem"] = self.problem.encode("utf-8", "replace")
+        return found
 
 
 def _definitions(unit: Unit) -> Iterator[tuple[str, str, int | None, Entry]]:
@@ -282,7 +372,7 @@ def unpack(data: bytes) -> tuple[Stamp, dict[str, bytes]] | None:
     for name, size in zip(names, lengths, strict=True):
         tables[name] = bytes(body[at : at + size])
         at += size + -size % 4
-    if any(len(tables[name]) % 4 for name in (*SYMBOL_TABLES[2:-2], *DEBUG_TABLES[3:5])) or len(tables["hot"]) % 8:
+    if any(len(tables[name]) % 4 for name in (*SYMBOL_TABLES[2:-2], *DEBUG_TABLES[5:-1])) or len(tables["hot"]) % 8:
         return None
     if any(len({len(tables[name]) for name in names}) > 1 for names in _PARALLEL) or len(tables["units"]) % _UNIT.size:
         return None
@@ -414,7 +504,7 @@ class SymbolIndex:
 
 
 class DebugIndex:
-    """Answers questions about the variables that the debugging information defines."""
+    """Answers questions about what the debugging information defines: variables, layouts of types, functions."""
 
     def __init__(self, tables: dict[str, bytes], where: str) -> None:
         self._where = where
@@ -422,6 +512,10 @@ class DebugIndex:
         self._units = tables["units"]
         self._records = tables["variables"]
         self._names = _Table(tables["variable_names"], tables["variable_refs"])
+        self._layouts = tables["layouts"]
+        self._layout_names = _Table(tables["layout_names"], tables["layout_refs"])
+        self._functions = tables["functions"]
+        self._function_names = _Table(tables["function_names"], tables["function_refs"])
         self.present = bool(self._units)
         """There is debugging information."""
         self.problem = tables["debug_problem"].decode("utf-8", "replace")
@@ -432,14 +526,54 @@ class DebugIndex:
     def _variable(self, index: int) -> DebugVariable:
         self.touched += 1
         try:
-            name, function, unit, address, entry, flags = _VARIABLE.unpack_from(self._records, index * _VARIABLE.size)
-            unit_name, _ = _UNIT.unpack_from(self._units, unit * _UNIT.size)
+            name, function, unit, address, entry, type_, flags = _VARIABLE.unpack_from(
+                self._records, index * _VARIABLE.size
+            )
             return DebugVariable(
-                _text(self._strings, name), _text(self._strings, function), _text(self._strings, unit_name),
-                address if flags & _ADDRESS else None, bool(flags & _EXTERNAL), entry,
+                _text(self._strings, name), _text(self._strings, function), self._unit_name(unit),
+                address if flags & _ADDRESS else None, bool(flags & _EXTERNAL), entry, _text(self._strings, type_),
             )  # fmt: skip
         except _ERRORS:
             raise self._damaged() from None
+
+    def _unit_name(self, number: int) -> str:
+        return _text(self._strings, _UNIT.unpack_from(self._units, number * _UNIT.size)[0])
+
+    def _layout(self, index: int) -> DebugLayout:
+        self.touched += 1
+        try:
+            digest, name, unit, entry, size, flags = _LAYOUT.unpack_from(self._layouts, index * _LAYOUT.size)
+            text = _text(self._strings, name)
+            return DebugLayout(text, f"{digest:016x}", self._unit_name(unit), unit, size, bool(flags & _OWN), entry)
+        except _ERRORS:
+            raise self._damaged() from None
+
+    def _function(self, index: int) -> DebugFunction:
+        self.touched += 1
+        try:
+            address, name, unit, signature, entry = _FUNCTION.unpack_from(self._functions, index * _FUNCTION.size)
+            text = _text(self._strings, name)
+            return DebugFunction(
+                text, self._unit_name(unit), unit, address, _text(self._strings, signature), entry
+            )  # fmt: skip
+        except _ERRORS:
+            raise self._damaged() from None
+
+    def layouts(self, name: str) -> list[DebugLayout]:
+        """A struct, union or enumeration as each unit knows it that does."""
+        return [found for found in map(self._layout, self._layout_names.get(crc(name))) if found.name == name]
+
+    def functions(self, name: str) -> list[DebugFunction]:
+        """The functions whose symbol has that name."""
+        return [found for found in map(self._function, self._function_names.get(crc(name))) if found.name == name]
+
+    def every_function(self) -> list[DebugFunction]:
+        """All functions."""
+        return [self._function(index) for index in range(len(self._functions) // _FUNCTION.size)]
+
+    def every_variable(self) -> list[DebugVariable]:
+        """All variables."""
+        return [self._variable(index) for index in range(len(self._records) // _VARIABLE.size)]
 
     def _damaged(self) -> ElfError:
         return ElfError(f"{self._where}: the index of the firmware is damaged", hint="delete it, it is made again")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary, ref
 
 from hotflash.elf import dwarf
+from hotflash.elf.typeinfo import MODIFIERS, POINTERS, RECORDS, bit_range, counts, enumerators, member_offset, number
 from hotflash.errors import ElfError
 from hotflash.types.model import Array, Base, Bits, Enum, Field, Kind, Pointer, Record, Type, raw
 
@@ -23,24 +24,9 @@ if TYPE_CHECKING:
     from hotflash.elf.firmware import Firmware
     from hotflash.elf.index import DebugVariable
 
-_MODIFIERS = {
-    dwarf.TAG_CONST: "const ",
-    dwarf.TAG_VOLATILE: "volatile ",
-    dwarf.TAG_RESTRICT: "",
-    dwarf.TAG_ATOMIC: "_Atomic ",
-    dwarf.TAG_PACKED: "",
-}
-_RECORDS = {dwarf.TAG_STRUCTURE: "struct ", dwarf.TAG_CLASS: "class ", dwarf.TAG_UNION: "union "}
-_POINTERS = {
-    dwarf.TAG_POINTER: "*",
-    dwarf.TAG_REFERENCE: "&",
-    dwarf.TAG_RVALUE: "&&",
-    dwarf.TAG_PTR_TO_MEMBER: "::*",
-}
 # DWARF 5, 7.8, table 7.11: base type attribute encodings.
 _ENCODINGS: dict[int, Kind] = {2: "bool", 4: "float", 5: "int", 6: "int", 7: "uint", 8: "uint", 0x10: "uint"}
 _DEPTH = 64  # nesting of types; deeper is a damaged file
-_DIMENSIONS = 16
 _WORK = 500_000  # entries and attributes that one type may take; more is a damaged file
 _FIELDS = 65_536  # members that one record may have, those of anonymous members counted
 _PARTS = 4_000_000  # numbers that a value may consist of
@@ -114,32 +100,30 @@ class DebugInfo:
         if tag == dwarf.TAG_TYPEDEF:
             target = self._type_at(entry.resolved(dwarf.AT_TYPE), depth)
             return target if isinstance(target, Array | Bits) else dataclasses.replace(target, name=entry.name)
-        if tag in _MODIFIERS:
+        if tag in MODIFIERS:
             return self._type_at(entry.resolved(dwarf.AT_TYPE), depth)
-        if tag in _POINTERS:
-            return Pointer(type_name(entry), _number(entry, dwarf.AT_BYTE_SIZE, 4))
+        if tag in POINTERS:
+            return Pointer(type_name(entry), number(entry, dwarf.AT_BYTE_SIZE, 4))
         if tag == dwarf.TAG_BASE:
             return _base(entry)
         if tag == dwarf.TAG_ENUMERATION:
             return self._enum(entry, depth)
         if tag == dwarf.TAG_ARRAY:
             return self._array(entry, depth)
-        if tag in _RECORDS:
+        if tag in RECORDS:
             fields = tuple(islice(self._fields(entry, depth), _FIELDS + 1))
             if len(fields) > _FIELDS:
                 raise dwarf.DwarfError(f"{type_name(entry)} has more than {_FIELDS} members")
-            size = _number(entry, dwarf.AT_BYTE_SIZE, 0)
+            size = number(entry, dwarf.AT_BYTE_SIZE, 0)
             for field in fields:
                 if field.offset < 0 or field.offset + field.type.size > size:
                     raise dwarf.DwarfError(f"{type_name(entry)} is smaller than its member {field.name}")
             return Record(type_name(entry), size, tag == dwarf.TAG_UNION, fields)
-        return raw(_number(entry, dwarf.AT_BYTE_SIZE, 0))
+        return raw(number(entry, dwarf.AT_BYTE_SIZE, 0))
 
     def _enum(self, entry: Entry, depth: int) -> Type:
-        values = tuple(
-            (item.name, item.number(dwarf.AT_CONST_VALUE) or 0) for item in entry if item.tag == dwarf.TAG_ENUMERATOR
-        )
-        size = _number(entry, dwarf.AT_BYTE_SIZE, 4)
+        values = enumerators(entry)
+        size = number(entry, dwarf.AT_BYTE_SIZE, 4)
         if size not in (1, 2, 4, 8):
             return raw(size)
         underlying = self._type_at(entry.resolved(dwarf.AT_TYPE), depth)
@@ -154,21 +138,8 @@ class DebugInfo:
         return Enum(type_name(entry), size, signed, fitted)
 
     def _array(self, entry: Entry, depth: int) -> Type:
-        element = self._type_at(entry.resolved(dwarf.AT_TYPE), depth)
-        counts = []
-        for item in entry:
-            if item.tag != dwarf.TAG_SUBRANGE:
-                continue
-            count = item.number(dwarf.AT_COUNT)
-            if count is None:
-                bound = item.number(dwarf.AT_UPPER_BOUND)
-                # Without a bound it is a flexible array member; GCC gives `[0]` an upper bound of -1.
-                count = 0 if bound is None else (bound + 1) % (1 << 32)
-            counts.append(count)
-        if len(counts) > _DIMENSIONS:
-            raise dwarf.DwarfError(f"an array has {len(counts)} dimensions")
-        result = element
-        for count in reversed(counts):
+        result = self._type_at(entry.resolved(dwarf.AT_TYPE), depth)
+        for count in reversed(counts(entry)):
             result = Array(result, count if result.size else 0)
         return result
 
@@ -178,9 +149,10 @@ class DebugInfo:
                 continue
             target = item.resolved(dwarf.AT_TYPE)
             field_type = self._type_at(target, depth)
-            offset = _member_offset(item)
+            offset = member_offset(item)
             if dwarf.AT_BIT_SIZE in item.attributes and isinstance(field_type, Base | Enum):
-                yield _bit_field(item, field_type, offset)
+                start, size = bit_range(item, field_type.size)
+                yield Field(item.name, start // 8, Bits(field_type, start % 8, size))
                 continue
             name = item.name
             if not name and item.tag == dwarf.TAG_INHERITANCE:
@@ -210,43 +182,13 @@ def _weigh(type_: Type, depth: int, known: dict[int, int]) -> int:
 
 
 def _base(entry: Entry) -> Type:
-    name, size = entry.name, _number(entry, dwarf.AT_BYTE_SIZE, 0)
-    kind = _ENCODINGS.get(_number(entry, dwarf.AT_ENCODING, 0))
+    name, size = entry.name, number(entry, dwarf.AT_BYTE_SIZE, 0)
+    kind = _ENCODINGS.get(number(entry, dwarf.AT_ENCODING, 0))
     if kind is None or size not in ((2, 4, 8) if kind == "float" else (1, 2, 4, 8)):
         return raw(size)
     if size == 1 and name in ("char", "char8_t"):
         kind = "char"
     return Base(name, size, kind)
-
-
-def _member_offset(entry: Entry) -> int:
-    location = entry.attributes.get(dwarf.AT_MEMBER_LOCATION)
-    if location is None:
-        return 0
-    value = location[1]
-    if isinstance(value, int):
-        return value
-    if value[:1] == bytes([dwarf.OP_PLUS_UCONST]):
-        return dwarf.uleb(value, 1)[0]
-    return 0
-
-
-def _bit_field(entry: Entry, field_type: Base | Enum, offset: int) -> Field:
-    """A bit-field member (DWARF 5, 5.7.6).
-
-    DW_AT_data_bit_offset counts from the record's start; before DWARF 4 DW_AT_bit_offset counted from the most
-    significant bit of a storage unit at the member's place.
-    """
-    size = _number(entry, dwarf.AT_BIT_SIZE, 0)
-    start = entry.number(dwarf.AT_DATA_BIT_OFFSET)
-    if start is None:
-        storage = 8 * _number(entry, dwarf.AT_BYTE_SIZE, field_type.size)
-        start = 8 * offset + storage - _number(entry, dwarf.AT_BIT_OFFSET, 0) - size
-    else:
-        start += 8 * offset
-    if not 0 <= size <= 8 * field_type.size:
-        raise dwarf.DwarfError(f"the bit-field {entry.name} has {size} bits")
-    return Field(entry.name, start // 8, Bits(field_type, start % 8, size))
 
 
 def type_name(entry: Entry | None, depth: int = 0) -> str:
@@ -256,21 +198,21 @@ def type_name(entry: Entry | None, depth: int = 0) -> str:
     if depth > _DEPTH:
         return "..."
     tag = entry.tag
-    if tag in _POINTERS:
+    if tag in POINTERS:
         target = entry.resolved(dwarf.AT_TYPE)
         if target is not None and target.tag == dwarf.TAG_SUBROUTINE:
             return _signature(target, depth)
         inner = type_name(target, depth + 1)
-        return f"{inner}{_POINTERS[tag]}" if inner.endswith("*") else f"{inner} {_POINTERS[tag]}"
-    if tag in _MODIFIERS:
+        return f"{inner}{POINTERS[tag]}" if inner.endswith("*") else f"{inner} {POINTERS[tag]}"
+    if tag in MODIFIERS:
         target = entry.resolved(dwarf.AT_TYPE)
         inner = type_name(target, depth + 1)
-        if target is not None and target.tag in _POINTERS:
-            return f"{inner} {_MODIFIERS[tag]}".rstrip()
-        return _MODIFIERS[tag] + inner
+        if target is not None and target.tag in POINTERS:
+            return f"{inner} {MODIFIERS[tag]}".rstrip()
+        return MODIFIERS[tag] + inner
     name = entry.name
-    if tag in _RECORDS:
-        return _RECORDS[tag] + (name or "{...}")
+    if tag in RECORDS:
+        return RECORDS[tag] + (name or "{...}")
     if tag == dwarf.TAG_ENUMERATION:
         return f"enum {name or '{...}'}"
     if tag == dwarf.TAG_ARRAY:
@@ -283,8 +225,3 @@ def _signature(entry: Entry, depth: int) -> str:
         type_name(item.resolved(dwarf.AT_TYPE), depth + 1) for item in entry if item.tag == dwarf.TAG_PARAMETER
     ]
     return f"{type_name(entry.resolved(dwarf.AT_TYPE), depth + 1)} (*)({', '.join(parameters) or 'void'})"
-
-
-def _number(entry: Entry, attribute: int, default: int) -> int:
-    value = entry.number(attribute)
-    return default if value is None else value
