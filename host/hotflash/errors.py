@@ -9,6 +9,7 @@
     ├── RefusedError              5   refused; the device is unchanged
     │   ├── ElfError                  not an ELF, truncated, another core or ABI
     │   ├── LinkError                 undefined symbol, relocation, no patch point
+    │   ├── TypesError                a signature or a layout changed, and not all users come along
     │   ├── BuildIdError              the device runs another build
     │   ├── FitError                  does not fit; says what fills the heap
     │   ├── BusyError                 another transaction is open
@@ -26,6 +27,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from hotflash.types.pairing import Migration
 
 
 class HotflashError(Exception):
@@ -69,6 +72,17 @@ class ElfError(RefusedError):
 
 class LinkError(RefusedError):
     """An object cannot be linked against what the device runs."""
+
+
+class TypesError(RefusedError):
+    """A signature or the layout of a type changed in a way that the live code or state does not take.
+
+    ``migrations`` says what would have to happen to live variables, where that is all that is missing.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, migrations: Sequence[Migration] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.migrations = tuple(migrations)
 
 
 class BuildIdError(RefusedError):

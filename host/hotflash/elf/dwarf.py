@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hotflash.elf import format as elf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from hotflash.elf.format import Container, Section
 
@@ -183,7 +183,9 @@ def _whole(value: int | bytes) -> int:
 class Dwarf:
     """The sections that entries are made of."""
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, patched: Mapping[int, bytes] | None = None) -> None:
+        """``patched`` replaces the contents of sections, by index: those that relocations were applied to."""
+        self._patched = patched or {}
         by_name: dict[str, Section] = {}
         for section in container.sections:
             by_name.setdefault(section.name, section)
@@ -238,8 +240,9 @@ class Dwarf:
             return _inflate(section.data[12:], int.from_bytes(section.data[4:12], "big"), section.name)
         return self._unpacked(section)
 
-    @staticmethod
-    def _unpacked(section: Section) -> bytes:
+    def _unpacked(self, section: Section) -> bytes:
+        if section.index in self._patched:
+            return self._patched[section.index]
         if section.flags & elf.SHF_COMPRESSED:
             if len(section.data) < 12 or _U32.unpack_from(section.data)[0] != 1:
                 raise DwarfError(f"{section.name} is compressed in a way that is not ELFCOMPRESS_ZLIB")

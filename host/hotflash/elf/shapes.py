@@ -38,10 +38,12 @@ class Outlined(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """A variable or parameter of a function that is no pointer."""
+    """A variable or parameter of a function."""
 
     name: str
     type: Shape
+    owner: str
+    """The function; the one that was inlined for what came with it."""
 
 
 class Known(NamedTuple):
@@ -70,6 +72,8 @@ class Use(NamedTuple):
     """Complete structs, unions and enumerations by name, those behind pointers included."""
     automatic: list[Instance]
     """What it may keep on its stack."""
+    statics: list[Instance]
+    """Variables of its own that outlive its calls."""
     pointed: set[str]
     """Texts of what its pointers point to."""
 
@@ -172,6 +176,12 @@ class Shapes:
             return ""
         kind = "enum " if entry.tag == dwarf.TAG_ENUMERATION else _kind(entry.tag)
         return self._qualified(entry, kind)
+
+    def named(self, entry: Entry, name: str) -> Shape:
+        """The type that an entry describes, when it is known that it goes by ``name``."""
+        if not entry.name and name:
+            self._typedefs.setdefault(entry.offset, name)
+        return self.shape(entry)
 
     def shape(self, entry: Entry | None) -> Shape:
         """The type that an entry describes; a struct that is only declared has no size."""
@@ -281,6 +291,15 @@ class Shapes:
                 address = low[1] if low[0] == dwarf.FORM_ADDR else self.dwarf.address(low[1], unit)
             yield FunctionEntry(_symbol(entry), address, entry)
 
+    def declarations(self, unit: Unit) -> Iterator[tuple[str, Entry]]:
+        """The functions with a prototype that a unit declares and does not define, by the names of their symbols."""
+        for item in self.outline(unit).values():
+            if item.tag == dwarf.TAG_SUBPROGRAM:
+                entry = dwarf.Entry(unit, item.offset)
+                plain = unit.top.number(dwarf.AT_LANGUAGE) in _PLAIN_C
+                if dwarf.AT_DECLARATION in entry.attributes and (not plain or entry.flag(dwarf.AT_PROTOTYPED)):
+                    yield _symbol(entry), entry
+
     def variables(self, unit: Unit) -> Iterator[tuple[str, Entry]]:
         """The variables outside of functions that a unit defines or declares, by the names of their symbols."""
         for item in self.outline(unit).values():
@@ -325,33 +344,34 @@ class Shapes:
         """What functions with these entries use, and whoever uses values of ``types``."""
         roots: list[Entry] = list(types)
         automatic: list[Instance] = []
-        todo = list(entries)
+        statics: list[Instance] = []
+        todo = [(entry, entry.name) for entry in entries]
         seen: set[int] = set()
         while todo:
-            entry = todo.pop()
+            entry, owner = todo.pop()
             if entry.offset in seen:
                 continue
             seen.add(entry.offset)
             target = entry.resolved(dwarf.AT_TYPE)
             if target is not None:
                 roots.append(target)
-            todo += [origin for origin in entry.origins() if origin.offset != entry.offset]
+            todo += [(origin, owner) for origin in entry.origins() if origin.offset != entry.offset]
             for item in entry:
                 if item.tag in (dwarf.TAG_LEXICAL_BLOCK, dwarf.TAG_INLINED):
-                    todo.append(item)
+                    todo.append((item, item.name if item.tag == dwarf.TAG_INLINED else owner))
                 elif item.tag in (dwarf.TAG_PARAMETER, dwarf.TAG_VARIABLE):
                     target = item.resolved(dwarf.AT_TYPE)
                     if target is not None:
                         roots.append(target)
-                        if not _is_static(item):
-                            automatic.append(Instance(item.name, self.shape(target)))
+                        kept = statics if _is_static(item) else automatic
+                        kept.append(Instance(item.name, self.shape(target), owner))
                 elif item.tag in (dwarf.TAG_CALL_SITE, dwarf.TAG_GNU_CALL_SITE):
                     callee = item.reference(dwarf.AT_CALL_ORIGIN) or item.reference(dwarf.AT_ABSTRACT_ORIGIN)
                     if callee is not None:
                         *_, declared = callee.origins()
                         roots += _called(declared)
         layouts, pointed = self.reach(roots)
-        return Use(layouts, automatic, pointed)
+        return Use(layouts, automatic, statics, pointed)
 
     def reach(self, roots: Iterable[Entry]) -> tuple[dict[str, Known], set[str]]:
         """Complete layouts by name that values of types lead to, and the texts of what their pointers point to."""

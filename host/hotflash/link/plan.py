@@ -102,6 +102,17 @@ class Plan:
         return self._linker.every_view
 
     @property
+    def sent(self) -> dict[ObjectFile, set[int]]:
+        """The code sections of each object that go, or whose functions go back to the base image's version."""
+        pieces = [piece for slot in self._slots for piece in slot.pieces if piece.code]
+        pieces += [function.piece for function in self._linker.reverts]
+        found: dict[ObjectFile, set[int]] = {view.object: set() for view in self._linker.views}
+        for piece in pieces:
+            if piece.view.object in found:
+                found[piece.view.object].add(piece.section)
+        return found
+
+    @property
     def pair_count(self) -> int:
         """Hooks that the commit will bind."""
         return len(self.changes)
