@@ -22,7 +22,7 @@ from hotflash.live import slot_key
 from hotflash.wire.messages import Dep, Pair, Range, SlotKind, SlotRequest, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from hotflash.elf.firmware import Firmware
     from hotflash.elf.object import ObjectFile
@@ -75,6 +75,7 @@ class Plan:
         """What else people should know."""
         self.helpers: tuple[Helper, ...] = linker.helpers.report()
         """What comes along from archives."""
+        self._guarded: dict[Range, None] = {}
 
     @property
     def slots(self) -> Sequence[SlotPlan]:
@@ -111,6 +112,16 @@ class Plan:
             if piece.view.object in found:
                 found[piece.view.object].add(piece.section)
         return found
+
+    def guard(self, obj: ObjectFile, names: Collection[str]) -> None:
+        """Functions of an object that stay as they are, but must not be running at a safe commit."""
+        functions = [f for view in self._linker.views if view.object is obj for f in view.functions if f.name in names]
+        for function in functions:
+            if function.fw is not None:
+                self._guarded[Range(function.fw.address, max(function.fw.size, function.piece.size))] = None
+            slot = self._linker.runs(function)
+            if slot is not None:
+                self._guarded[Range(slot.address, slot.length)] = None
 
     @property
     def pair_count(self) -> int:
@@ -153,7 +164,8 @@ class Plan:
             if hook is not None:
                 pairs.append(Pair(hook, slot.ordinal + 1, slot.skip))
         pairs += [Pair(hook, 0, 0) for f in self._linker.reverts if (hook := _hook(f)) is not None]
-        return Linked(bytes(image), tuple(pairs), (), tuple(_ranges(self._linker)), symbols)
+        ranges = *_ranges(self._linker), *self._guarded
+        return Linked(bytes(image), tuple(pairs), (), ranges, symbols)
 
 
 def plan(

@@ -257,7 +257,7 @@ class Linker:
 
     def _live_version(self, function: Function, found: dict[int, list[Target]]) -> Component | None:
         """A function's code when that is what its hook leads to; noted in ``found``."""
-        slot = self._runs(function)
+        slot = self.runs(function)
         try:
             component = self.condenser.component(function.piece) if slot is not None else None
         except LinkError as error:  # a helper's archive may be gone
@@ -269,7 +269,7 @@ class Linker:
         found[slot.handle] = [*component.pieces]
         return component
 
-    def _runs(self, function: Function) -> Slot | None:
+    def runs(self, function: Function) -> Slot | None:
         """The live slot that a function's hook leads to."""
         hook = function.site.hook if function.site else function.stub.hook - 1 if function.stub else -1
         value = self.live.hooks.get(hook)
@@ -315,7 +315,7 @@ class Linker:
                 )
             self.unchanged += 1
             return
-        slot = self._runs(function)
+        slot = self.runs(function)
         bound = site is not None and site.hook in self.live.hooks
         if slot is not None:
             if slot.hash == self.condenser.component(piece).hash:

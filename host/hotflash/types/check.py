@@ -23,7 +23,7 @@ from hotflash.types.users import BaseUsers, User, object_type_users, object_user
 from hotflash.types.verdict import LayoutChange, SignatureChange, Verdict, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from hotflash.elf.firmware import Firmware
     from hotflash.elf.index import DebugLayout, DebugVariable
@@ -50,8 +50,9 @@ def judge(
 ) -> Verdict:
     """Compares the types of what is sent with those of what is live.
 
-    ``sent`` are the objects that are pushed, and the code sections of each whose functions go. ``live`` are the objects of the edits that are live. ``renames`` (new names of members by old ones) and ``reinit``
-    (variables that are initialised again) are what was stated about migrations.
+    ``sent`` are the objects that are pushed, and the code sections of each whose functions go; ``live`` the objects of
+    the edits that are live. ``renames`` (new names of members by old ones) and ``reinit`` (variables that are
+    initialised again) are what was stated about migrations.
 
     Raises ElfError when debugging information is damaged.
     """
@@ -112,8 +113,8 @@ class _Judge:
             tuple(LayoutChange(c.name, c.old, c.new, c.left, unseen.get(c.name, "")) for c in changes),
             tuple(self._migrations),
             tuple(self._problems),
-            (),
-            self._hint(),
+            frames=tuple(self._frames({c.name for c in changes})) if changes else (),
+            hint=self._hint(),
         )
 
     # ---------------------------------------------------------------------------------- one object
@@ -309,34 +310,35 @@ class _Judge:
         """Live variables that have one of the layouts in them, and why others may exist that are not seen."""
         found: list[Migration] = []
         seen: set[str] = set()
-        stack: dict[str, str] = {}
         for variable in self._index.every_variable():
-            if variable.address is None or not variable.address or self._in_flash(variable.address):
+            if not variable.address or self._in_flash(variable.address):
                 continue
             if any(m.address == variable.address for m in (*self._migrations, *found)):
                 continue
             old = self._instance_shape(variable, names)
-            if old is None:
-                continue
-            new = self._new_shape(variable)
-            held = {name for name in names if contains(old, {name})}
-            seen |= held
-            found.append(self._migration(variable.name, variable, old, new if new is not None else old))
+            if old is not None:
+                seen |= {name for name in names if contains(old, {name})}
+                found.append(self._migration(variable.name, variable, old, self._new_shape(variable) or old))
+        unseen: dict[str, str] = {}
+        for types in self._objects:
+            for name, function, allocator in self._allocated(types, names):
+                unseen[name] = f"{function} ({types.unit}) calls {allocator}, which may have made instances of it"
+        pointed = set[str]().union(*(use.pointed for use in self._uses.values()))
         for types, use in self._uses.items():
-            for instance in (*use.automatic, *use.statics):
-                seen |= {name for name in names if contains(instance.type, {name})}
-            for name in names & use.pointed:
-                allocators = sorted(_ALLOCATORS & set(types.referenced(self._code_sections(types))))
-                if allocators:
-                    stack[name] = (
-                        f"{types.unit} calls {allocators[0]}, which may have made instances that nothing shows"
-                    )
-            self._frames(types, names, stack)
-        for name in names:
-            pointed = any(name in use.pointed for use in self._uses.values())
-            if pointed and name not in seen and name not in stack:
-                stack[name] = "its instances are not to be seen: nothing but pointers to it is known"
-        return found, stack
+            kept = [*use.automatic, *(i for i in types.every_automatic() if pointed & names)]
+            seen |= {name for name in names for instance in kept if contains(instance.type, {name})}
+        for name in names & pointed - seen:
+            unseen.setdefault(name, "its instances are not to be seen: nothing but pointers to it is known")
+        return found, unseen
+
+    def _allocated(self, types: ObjectTypes, names: set[str]) -> Iterator[tuple[str, str, str]]:
+        """Layouts that a function has pointers to which calls an allocator: layout, function, allocator."""
+        for function in types.functions:
+            known = types.referenced(types.sections(function))
+            for allocator in sorted(_ALLOCATORS & set(known)):
+                use = types.use([function], known)
+                yield from ((name, function, allocator) for name in names & use.pointed)
+                break
 
     def _instance_shape(self, variable: DebugVariable, names: set[str]) -> Shape | None:
         """The type of a variable that has one of the layouts in it."""
@@ -356,19 +358,17 @@ class _Judge:
                     return instance.type
         return None
 
-    def _code_sections(self, types: ObjectTypes) -> list[int]:
-        return [section.index for section in types.object.sections if section.code and section.alloc]
-
-    def _frames(self, types: ObjectTypes, names: set[str], stack: dict[str, str]) -> None:
-        """A function that stays as it is may have an instance on its stack, and never return."""
-        sent = {name for section in self._sent.get(types.object, ()) for name in types.names(section)}
-        for name in types.functions:
-            if name in sent:
-                continue
-            for instance in types.use([name]).automatic:
-                for layout in names:
-                    if contains(instance.type, {layout}):
-                        stack.setdefault(layout, f"{name} keeps one on its stack ({instance.name}) and stays as it is")
+    def _frames(self, names: set[str]) -> Iterator[tuple[ObjectFile, frozenset[str]]]:
+        """Functions that stay as they are and may have one of the layouts on their stack."""
+        for types in self._objects:
+            sent = {name for section in self._sent.get(types.object, ()) for name in types.names(section)}
+            found = {
+                name
+                for name in types.functions
+                if name not in sent and any(contains(i.type, names) for i in types.use([name]).automatic)
+            }
+            if found:
+                yield types.object, frozenset(found)
 
     # ------------------------------------------------------------------------------------- callers
 
@@ -408,23 +408,24 @@ class _Judge:
         """Whether the objects have a new version of a function or variable of the base image."""
         plain = base_name(function_name(name))
         for types in self._objects:
-            if unit and unit != types.unit:
-                continue
-            known = self._defined[types]
-            if name in known or plain in known:
+            known = self._defined[types][bool(unit)]
+            if (not unit or unit == types.unit) and (name in known or plain in known):
                 return True
         return False
 
     @cached_property
-    def _defined(self) -> dict[ObjectTypes, set[str]]:
-        return {
-            types: {n for s in types.object.symbols if s.section and s.kind in (elf.STT_FUNC, elf.STT_OBJECT)
-                    for n in (s.name, base_name(s.name))}
-            for types in self._objects
-        }  # fmt: skip
+    def _defined(self) -> dict[ObjectTypes, tuple[set[str], set[str]]]:
+        """Names of functions and variables that the objects define: those that are global, and all."""
+        found = {}
+        for types in self._objects:
+            symbols = [s for s in types.object.symbols if s.section and s.kind in (elf.STT_FUNC, elf.STT_OBJECT)]
+            every = {name for s in symbols for name in (s.name, base_name(s.name))}
+            found[types] = {s.name for s in symbols if s.bind != elf.STB_LOCAL}, every
+        return found
 
     def _unit_of(self, user: User) -> str:
-        return user.unit or next((f.unit for f in self._index.functions(user.name)), "")
+        found = next((f.unit for f in self._index.functions(user.name)), "")
+        return user.unit or found or next((v.unit for v in self._index.named(user.name) if v.external), "")
 
     def _hint(self) -> str:
         """The command that would push all that has to go together."""

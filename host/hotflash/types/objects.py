@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hotflash.elf import dwarf
 from hotflash.elf import format as elf
 from hotflash.elf.dwarf import Dwarf, DwarfError, Unit
-from hotflash.elf.shapes import FunctionEntry, Known, Shapes, Use
+from hotflash.elf.shapes import FunctionEntry, Instance, Known, Shapes, Use
 from hotflash.errors import ElfError
 from hotflash.link import reloc
 from hotflash.link.identity import function_name
@@ -135,6 +135,14 @@ class ObjectTypes:
             if symbol.kind in (elf.STT_FUNC, elf.STT_OBJECT):
                 found.setdefault(symbol.section, []).append(symbol)
         return found
+
+    def sections(self, name: str) -> list[int]:
+        """The code sections of a function."""
+        return [s.section for s in self.object.symbols if s.name == name and s.kind == elf.STT_FUNC and s.section]
+
+    def every_automatic(self) -> list[Instance]:
+        """What all functions may keep on their stacks."""
+        return self.use(self.functions).automatic
 
     def entries(self, name: str) -> list[Entry]:
         """What describes a function or a clone; empty: nothing does."""

@@ -241,8 +241,7 @@ def object_type_users(types: ObjectTypes, name: str) -> Iterator[User]:
     """Who in an object uses a type."""
     found = False
     for function in types.functions:
-        sections = {s.section for s in types.object.symbols if s.name == function and s.kind == elf.STT_FUNC}
-        data = types.referenced(sections)
+        data = types.referenced(types.sections(function))
         if name in types.use([function], data).layouts:
             found = True
             line = types.entries(function)[0].number(_AT_DECL_LINE) or 0

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hotflash.elf.layout import Layout
+    from hotflash.elf.object import ObjectFile
     from hotflash.types.pairing import Migration
     from hotflash.types.users import User
 
@@ -59,6 +60,8 @@ class Verdict:
     """What else is refused."""
     missing: tuple[str, ...] = ()
     """Source files without debugging information."""
+    frames: tuple[tuple[ObjectFile, frozenset[str]], ...] = ()
+    """Functions that stay as they are and may have an old layout on their stack: none of them may be running."""
     hint: str = ""
     """The command that would push what is left out."""
 
