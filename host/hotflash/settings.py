@@ -53,6 +53,8 @@ class Settings:
     """Which of the compiler's C libraries helpers come from; ``auto``: the one that the firmware has parts of."""
     archives: tuple[Path, ...] = ()
     """Archives of the project that helpers may come from, searched before the compiler's."""
+    type_check: bool = True
+    """Whether a push compares signatures and layouts with what is live, and refuses what does not fit."""
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Where each value that is not a default came from, in words for people."""
 
@@ -125,6 +127,14 @@ def _seconds(low: float, high: float) -> Callable[[object, Path], float]:
     return convert
 
 
+def _switch(value: object, base: Path) -> bool:
+    del base
+    found = value if isinstance(value, bool) else _SWITCHES.get(str(value).lower())
+    if found is None:
+        raise ValueError("true or false is wanted")
+    return found
+
+
 def _mode(value: object, base: Path) -> str:
     text = _text(value, base)
     if text not in MODES:
@@ -146,6 +156,7 @@ def _on_fault(value: object, base: Path) -> str:
     return text
 
 
+_SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _CONVERT: dict[str, Callable[[object, Path], Any]] = {
     "port": _port,
     "baud": _whole(1, 12_000_000),
@@ -159,6 +170,7 @@ _CONVERT: dict[str, Callable[[object, Path], Any]] = {
     "toolchain": _text,
     "libc": _libc,
     "archives": _paths,
+    "type_check": _switch,
 }
 """Each setting's conversion from a flag, a variable or a file."""
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from hotflash.elf.firmware import Firmware
 from hotflash.elf.object import ObjectFile
-from hotflash.errors import TypesError
 from hotflash.session.checked import checked_plan
 from hotflash.types.verdict import Verdict
 from tests.link.device import Device
@@ -90,13 +89,10 @@ class Project:
         folder = self.folder(edits)
         return [self.compile(folder, unit, build) for unit in units]
 
-    def judge(self, objects: list[ObjectFile], live: list[list[ObjectFile]] | None = None) -> Verdict | TypesError:
-        """What is said about pushing objects after others; an error when that is all there is."""
+    def judge(self, objects: list[ObjectFile], live: list[list[ObjectFile]] | None = None) -> Verdict:
+        """What is said about pushing objects after others."""
         device = Device(self.firmware)
         for group in live or []:
             device.push(*group)
         edits = {obj.unit: obj for group in live or [] for obj in group}
-        try:
-            return checked_plan(objects, self.firmware, device.live, None, lambda: list(edits.values()))[1]
-        except TypesError as error:
-            return error
+        return checked_plan(objects, self.firmware, device.live, None, lambda: list(edits.values()))[1]

@@ -12,7 +12,6 @@ from itertools import product
 
 import pytest
 
-from hotflash.errors import TypesError
 from hotflash.types.verdict import Verdict
 from tests.link.toolchain import Workshop
 from tests.types.project import Build, Project
@@ -34,10 +33,9 @@ def project(shop: Workshop) -> Project:
     return Project(shop, FILES)
 
 
-def verdict_of(said: Verdict | TypesError) -> str:
-    refusal = said if isinstance(said, TypesError) else said.refusal
+def verdict_of(said: Verdict) -> str:
+    refusal = said.refusal
     if refusal is None:
-        assert isinstance(said, Verdict)
         return "safe" if said.safe else "ok"
     if refusal.migrations:
         return "lossy" if "would be lost" in refusal.message else "migrate"
@@ -47,7 +45,7 @@ def verdict_of(said: Verdict | TypesError) -> str:
 
 def check(project: Project, case: Case, build: Build) -> None:
     said = project.judge(project.objects(case.edits, [f"{name}.c" for name in case.push.split()], build))
-    refusal = said if isinstance(said, TypesError) else said.refusal
+    refusal = said.refusal
     assert verdict_of(said) in case.verdict.split("|"), f"{build}: {refusal.message if refusal else said}"
     if refusal is not None:
         assert case.says in refusal.message

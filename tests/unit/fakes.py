@@ -255,6 +255,7 @@ class FakePlan:
     notes: tuple[str, ...] = ()
     helpers: tuple[object, ...] = ()
     labels: Mapping[str, tuple[str, str]] = MappingProxyType({})
+    sent: Mapping[ObjectFile, set[int]] = MappingProxyType({})
 
     def __init__(self, objects: Sequence[ObjectFile], firmware: FakeFirmware, live: LiveState) -> None:
         hooks = {site.name: site.hook for site in firmware.sites}

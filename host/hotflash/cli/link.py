@@ -12,7 +12,9 @@ from hotflash.cli.context import App, shared_options
 from hotflash.cli.push import change_line, helper_lines
 
 if TYPE_CHECKING:
-    from hotflash.session.results import DiffReport, LinkReport
+    from collections.abc import Sequence
+
+    from hotflash.session.results import DiffReport, LinkReport, TypeChange
 
 
 def _address(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -99,12 +101,29 @@ def _show_link(app: App, report: LinkReport, *, explain: bool) -> None:
         output.say(f"note: {note}")
 
 
+def _renames(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Reads ``old=new`` names of fields, with or without the struct in front: ``motor.speed=velocity``."""
+    found = {}
+    for value in values:
+        old, equals, new = value.partition("=")
+        if not equals or not old or not new or "." in new:
+            raise click.BadParameter(f"{value!r} is not OLD=NEW.", context, parameter)
+        found[old] = new
+    return found
+
+
 @click.command()
 @click.argument("objects", nargs=-1, required=True, type=click.Path(dir_okay=False), metavar="OBJECT...")
 @click.option("--base", is_flag=True, help="Compare with the base image, whatever edits are live.")
+@click.option("--rename", "renames", multiple=True, callback=_renames, metavar="OLD=NEW", help="A field's new name.")
+@click.option(
+    "--reinit", multiple=True, metavar="VAR", help="A variable that starts anew instead of keeping its value."
+)
 @shared_options(port=False, elf=True)
-def diff(app: App, objects: tuple[str, ...], base: bool) -> None:
+def diff(app: App, objects: tuple[str, ...], base: bool, renames: dict[str, str], reinit: tuple[str, ...]) -> None:
     """Say what a push would send, and why, without a board.
+
+    Of types that changed it says what would become of each live variable, field by field.
 
     Compared is with what the journal says is live on top of the application that --elf or the settings name, or that
     was flashed last.
@@ -113,7 +132,7 @@ def diff(app: App, objects: tuple[str, ...], base: bool) -> None:
     """
     from hotflash.session import offline
 
-    report = offline.diff(app.settings(), app.store, objects, base=base)
+    report = offline.diff(app.settings(), app.store, objects, base=base, renames=renames, reinit=reinit)
     app.emit("diff", report, diff_text(report))
     for note in report.notes:
         output.say(f"note: {note}")
@@ -123,6 +142,9 @@ def diff_text(report: DiffReport) -> str:
     """One line for all, then one for each function and what comes along."""
     what = ", ".join(Path(name).name for name in report.objects)
     head = f"diff  {what}  against {report.against}: "
+    if report.refusal:
+        lines = [f"{head}refused: {report.refusal}", *([f"  hint: {report.hint}"] if report.hint else [])]
+        return "\n".join([*lines, *type_lines(report.types), *(f"  {change_line(c)}" for c in report.changes)])
     if report.state == "unchanged":
         return f"{head}nothing changed ({output.plural(report.unchanged, 'function')} as they are)"
     reverted = sum(change.action == "revert" for change in report.changes)
@@ -135,8 +157,21 @@ def diff_text(report: DiffReport) -> str:
         parts.append(f"{output.plural(reverted, 'function')} back to the base image")
     lines = [head + ", ".join(parts)]
     lines += [f"  {change_line(change)}" for change in report.changes]
+    lines += type_lines(report.types)
     lines += [f"  {line}" for line in helper_lines(report.helpers, explain=True)]
     told = {helper.name for helper in report.helpers}
     new = [slot for slot in report.slots if slot.kind == "var" and slot.name not in told]
     lines += [f"  new variable {slot.name}, {output.plural(slot.size, 'byte')}" for slot in new]
     return "\n".join(lines)
+
+
+def type_lines(changes: Sequence[TypeChange]) -> list[str]:
+    """What becomes of types, signatures and live variables."""
+    lines = []
+    for change in changes:
+        if change.kind == "layout":
+            lines.append(f"  {change.name} is laid out differently")
+        else:
+            lines.append(f"  {change.kind} {change.name}: {change.old} -> {change.new}")
+        lines += [f"    {step}" for step in change.steps]
+    return lines

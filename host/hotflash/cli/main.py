@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[str, str, str]] = {
     "resync": ("push", "resync", "Send the edits again that a reset took."),
     "rollback": ("push", "rollback", "Go back to the generation before."),
     "diff": ("link", "diff", "Say what a push would send, without a board."),
+    "types": ("types", "types", "Show layouts and signatures, side by side with an object's."),
     "link": ("link", "link", "Link objects without a board, or write out what a board runs."),
     "confirm": ("control", "confirm", "Keep an edit that is on trial."),
     "monitor": ("monitor", "monitor", "Show the application's log and what happens to it."),

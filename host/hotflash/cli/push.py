@@ -23,6 +23,12 @@ _MODES = click.Choice(["auto", "now", "safe"])
 def commit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """How a transaction is committed."""
     function = click.option(
+        "--no-type-check",
+        "unchecked",
+        is_flag=True,
+        help="Do not compare signatures and layouts with what is live: that they fit is on your word.",
+    )(function)
+    function = click.option(
         "--deadline", metavar="SECONDS", help="How long a safe commit waits for old calls to return; default 5."
     )(function)
     return click.option(
@@ -47,16 +53,24 @@ _EXPLAIN = click.option("--explain", is_flag=True, help="Say why each thing goes
 @commit_options
 @shared_options(elf=True)
 def push(
-    app: App, *, objects: tuple[str, ...], trial: int | None, explain: bool, mode: str | None, deadline: str | None
+    app: App,
+    *,
+    objects: tuple[str, ...],
+    trial: int | None,
+    explain: bool,
+    mode: str | None,
+    deadline: str | None,
+    unchecked: bool,
 ) -> None:
     """Make the functions of object files live that differ from what the board runs.
 
-    Several objects go in one transaction: all of it goes live, or nothing. What these need and the firmware lacks
+    Several objects go in one transaction: all of it goes live, or nothing. A changed signature or layout of a struct
+    is refused unless all code that relies on it comes along. What these need and the firmware lacks
     comes from the compiler's libgcc, libc and libm.
 
     Example: hotflash push --explain build/control.o
     """
-    session = app.session(mode=mode, deadline=deadline)
+    session = app.session(mode=mode, deadline=deadline, type_check=False if unchecked else None)
     with output.progress("push") as update:
         report = session.push(objects, trial=trial or 0, progress=update)
     _show(app, "push", report, explain=explain)
@@ -66,9 +80,9 @@ def push(
 @_EXPLAIN
 @commit_options
 @shared_options(elf=True)
-def resync(app: App, explain: bool, mode: str | None, deadline: str | None) -> None:
+def resync(app: App, explain: bool, mode: str | None, deadline: str | None, unchecked: bool) -> None:
     """Send the edits again that a reset of the board took, in one transaction."""
-    session = app.session(mode=mode, deadline=deadline)
+    session = app.session(mode=mode, deadline=deadline, type_check=False if unchecked else None)
     with output.progress("resync") as update:
         report = session.resync(progress=update)
     _show(app, "resync", report, explain=explain)

@@ -26,10 +26,11 @@ def checked_plan(
     *,
     renames: Mapping[str, str] | None = None,
     reinit: Iterable[str] = (),
-) -> tuple[Plan, Verdict]:
+) -> tuple[Plan | None, Verdict]:
     """A plan, and what it does to types. ``edits`` gives the objects whose edits are live, if it is asked.
 
-    Raises what the linker raises; but where a type that changed is the reason, TypesError says so.
+    Raises what the linker raises. But where a type that changed is the reason, there is no plan, and the verdict has
+    the refusal.
     """
     from hotflash.link import plan as make_plan
     from hotflash.types.check import judge
@@ -37,13 +38,16 @@ def checked_plan(
 
     try:
         plan = make_plan(objects, firmware, live, archives)
-    except LinkError as error:
+    except LinkError:
         # A variable that has grown, for example: what its type has become says more than its size.
         every = {obj: {s.index for s in obj.sections if s.code and s.alloc and s.size} for obj in objects}
-        refusal = judge(every, firmware, edits(), renames=renames, reinit=reinit).refusal
-        if refusal is not None and refusal.migrations:
-            raise refusal from error
-        raise
+        verdict = judge(every, firmware, edits(), renames=renames, reinit=reinit)
+        if verdict.refusal is None or not verdict.migrations:
+            raise
+        return None, verdict
     if plan.empty:
         return plan, Verdict()
-    return plan, judge(plan.sent, firmware, edits(), renames=renames, reinit=reinit)
+    verdict = judge(plan.sent, firmware, edits(), renames=renames, reinit=reinit)
+    for obj, names in verdict.frames:
+        plan.guard(obj, names)
+    return plan, verdict

@@ -301,29 +301,34 @@ class Session:
         mode: str | None = None,
         deadline: float | None = None,
         trial: int = 0,
+        type_check: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> PushReport:
         """Makes the functions of object files live that differ from what the device runs.
 
         ``mode`` is ``now``, ``safe`` or ``auto``; ``deadline`` is how many seconds a safe commit is
         tried. ``trial`` seconds after the commit the device goes back by itself unless :meth:`confirm` was called.
-        All of it goes live, or nothing.
+        ``type_check`` overrides the setting: without it, whether signatures and layouts still fit what is live is on
+        the caller's word. All of it goes live, or nothing.
         """
         from hotflash.session import push
 
-        return push.push(self, objects, mode=mode, deadline=deadline, trial=trial, progress=progress)
+        return push.push(
+            self, objects, mode=mode, deadline=deadline, trial=trial, type_check=type_check, progress=progress
+        )
 
     def resync(
         self,
         *,
         mode: str | None = None,
         deadline: float | None = None,
+        type_check: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> PushReport:
         """Sends the journalled edits again, in one transaction."""
         from hotflash.session import push
 
-        return push.resync(self, mode=mode, deadline=deadline, progress=progress)
+        return push.resync(self, mode=mode, deadline=deadline, type_check=type_check, progress=progress)
 
     def rollback(self, *, base: bool = False) -> RollbackReport:
         """Binds the generation before, or with ``base`` the base image; makes a new generation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ from hotflash.store import atomic_write
 from hotflash.wire.messages import SlotFlag, SlotKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hotflash.journal import Journal, Key, UnitEdits
     from hotflash.link import Plan
@@ -45,11 +46,12 @@ def load_objects(paths: Sequence[str | Path]) -> list[ObjectFile]:
 def base_firmware(settings: Settings, store: Store) -> Firmware:
     """The application that the settings name, else the one that was flashed or exported last."""
     if settings.elf is not None:
-        return Firmware.load(settings.elf)
+        kept = store.index_for(settings.elf) if store.root.is_dir() else None
+        return Firmware.load(settings.elf, index=kept)
     builds = store.builds()
     if not builds:
         raise UsageError("no application to link against", hint="name its ELF with --elf, or flash it first")
-    return Firmware.load(builds[0].elf)
+    return Firmware.load(builds[0].elf, index=builds[0].index)
 
 
 # --------------------------------------------------------------------------------------------- link
@@ -188,8 +190,18 @@ def _flat(output: Path, file_format: str, parts: Sequence[Placed]) -> bytes:
 # --------------------------------------------------------------------------------------------- diff
 
 
-def diff(settings: Settings, store: Store, objects: Sequence[str | Path], *, base: bool = False) -> DiffReport:
+def diff(
+    settings: Settings,
+    store: Store,
+    objects: Sequence[str | Path],
+    *,
+    base: bool = False,
+    renames: Mapping[str, str] | None = None,
+    reinit: Sequence[str] | None = None,
+) -> DiffReport:
     """What a push of the objects would send: against what the journal says is live, or the base image.
+
+    ``renames`` (new names of members by old ones) and ``reinit`` (variables) are what is stated about migrations.
 
     The journal's objects are pushed to a device that exists in numbers alone, so that the comparison is the one
     that a push makes; what a reset has taken since is not known here.
@@ -197,6 +209,8 @@ def diff(settings: Settings, store: Store, objects: Sequence[str | Path], *, bas
     from hotflash.link import plan as make_plan
     from hotflash.link.output import section_name
     from hotflash.link.virtual import VirtualDevice
+    from hotflash.session.checked import checked_plan
+    from hotflash.session.layouts import type_changes
     from hotflash.toolchain import Archives
 
     if not objects:
@@ -209,20 +223,39 @@ def diff(settings: Settings, store: Store, objects: Sequence[str | Path], *, bas
     device = VirtualDevice(firmware, heap, _DIFF_HEAP)
     notes: list[str] = []
     against = "the base image"
+    live: list[ObjectFile] = []
     if not base:
         live = _journalled(store, firmware.build_id, notes)
         for obj in live:
             device.commit(make_plan([obj], firmware, device.live, archives))
         if live:
             against = f"what the journal says is live: edits of {', '.join(Path(obj.name).name for obj in live)}"
-    plan = make_plan(loaded, firmware, device.live, archives)
-    linked = device.commit(plan)
-    return DiffReport(
-        state="unchanged" if plan.empty else "changed",
+    plan, verdict = checked_plan(
+        loaded, firmware, device.live, archives, lambda: live, renames=renames, reinit=reinit or ()
+    )
+    refusal = verdict.refusal
+    report = DiffReport(
+        state="refused",
         objects=tuple(obj.name for obj in loaded),
         against=against,
         elf=str(firmware.path),
         build_id=firmware.build_id,
+        changes=(),
+        unchanged=0,
+        size=0,
+        slots=(),
+        notes=tuple(notes),
+        helpers=(),
+        types=type_changes(verdict),
+        refusal=refusal.message if refusal is not None else "",
+        hint=(refusal.hint or "") if refusal is not None else "",
+    )
+    if plan is None:
+        return report
+    linked = device.commit(plan)
+    return replace(
+        report,
+        state="refused" if refusal is not None else "unchanged" if plan.empty else "changed",
         changes=tuple(FunctionChange(c.function, c.unit, c.action, c.size, c.reason) for c in plan.changes),
         unchanged=plan.unchanged,
         size=len(linked.image),
@@ -245,10 +278,11 @@ def _journalled(store: Store, build_id: bytes, notes: list[str]) -> list[ObjectF
     if journal.lost:
         names = ", ".join(dict.fromkeys(edit.function for entry in journal.lost for edit in entry.edits))
         notes.append(f"not live any more since a reset, and not counted: {names}")
-    return _stored(store, build_id, journal.live)
+    return stored_objects(store, build_id, journal.live)
 
 
-def _stored(store: Store, build_id: bytes, entries: Sequence[UnitEdits]) -> list[ObjectFile]:
+def stored_objects(store: Store, build_id: bytes, entries: Sequence[UnitEdits]) -> list[ObjectFile]:
+    """The stored objects of edits, in the order that they went live."""
     found = []
     for entry in sorted({e.object: e for e in entries}.values(), key=lambda e: e.generation):
         path = store.object_path(build_id, entry.object)
@@ -279,7 +313,7 @@ def export_live(session: Session, output: Path) -> LinkReport:
     live = session.device.live()
     journal = session.observe(live.slots)
     firmware = session.firmware
-    objects = _stored(session.store, live.hello.build_id, journal.live)
+    objects = stored_objects(session.store, live.hello.build_id, journal.live)
     found, views, notes = locate(objects, firmware, live, session.archives)
     parts: list[Placed] = []
     shown: list[PlacedSlot] = []

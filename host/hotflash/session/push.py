@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from hotflash.elf import format as elf
 from hotflash.elf.object import ObjectFile
-from hotflash.errors import FitError, FramesError, HotflashError, StaleError, UsageError
+from hotflash.errors import FitError, FramesError, HotflashError, StaleError, TypesError, UsageError
 from hotflash.journal import Edit, Journal, Pushed, UnitEdits
 from hotflash.live import slot_key
 from hotflash.session.calls import in_the_way, old_calls
 from hotflash.session.core import edits_of, heap_listing
 from hotflash.session.names import defined_functions, global_ident, local_ident
+from hotflash.session.offline import stored_objects
 from hotflash.session.results import FunctionChange, PushReport, RollbackReport, Stages
 from hotflash.settings import MODES
 from hotflash.wire.messages import BeginRequest, CommitMode, SlotFlag, SlotKind
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hotflash.link import Change, Linked, Plan
+    from hotflash.live import LiveState
     from hotflash.session.core import Session
+    from hotflash.types.verdict import Verdict
     from hotflash.wire.messages import Grant
 
 MAX_TRIAL = 1800
@@ -42,6 +45,7 @@ def push(
     mode: str | None,
     deadline: float | None,
     trial: int,
+    type_check: bool | None,
     progress: Callable[[int, int], None] | None,
 ) -> PushReport:
     """See :meth:`Session.push`."""
@@ -52,7 +56,7 @@ def push(
         raise UsageError(f"a trial of {trial} seconds: 1 to {MAX_TRIAL} are possible")
     contents = {path: elf.read_file(path) for path in dict.fromkeys(Path(entry) for entry in objects)}
     loaded = [(ObjectFile.parse(data, str(path)), data) for path, data in contents.items()]
-    return _transact(session, loaded, mode=mode, deadline=deadline, trial=trial, progress=progress)
+    return _transact(session, loaded, mode=mode, deadline=deadline, trial=trial, type_check=type_check, progress=progress)
 
 
 def resync(
@@ -60,6 +64,7 @@ def resync(
     *,
     mode: str | None,
     deadline: float | None,
+    type_check: bool | None,
     progress: Callable[[int, int], None] | None,
 ) -> PushReport:
     """See :meth:`Session.resync`."""
@@ -95,7 +100,7 @@ def resync(
             notes=("no edits are known for this build",),
             lost=(),
         )
-    return _transact(session, loaded, mode=mode, deadline=deadline, trial=0, progress=progress)
+    return _transact(session, loaded, mode=mode, deadline=deadline, trial=0, type_check=type_check, progress=progress)
 
 
 def _mode(session: Session, mode: str | None, replaced: int) -> str:
@@ -114,13 +119,14 @@ def _transact(
     mode: str | None,
     deadline: float | None,
     trial: int,
+    type_check: bool | None,
     progress: Callable[[int, int], None] | None,
 ) -> PushReport:
     """Links and commits; anew when the board's code changed in between, by another host's push for example."""
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(StaleError):
-            return _attempt(session, loaded, mode=mode, deadline=deadline, trial=trial, progress=progress)
-    return _attempt(session, loaded, mode=mode, deadline=deadline, trial=trial, progress=progress)
+            return _attempt(session, loaded, mode=mode, deadline=deadline, trial=trial, type_check=type_check, progress=progress)
+    return _attempt(session, loaded, mode=mode, deadline=deadline, trial=trial, type_check=type_check, progress=progress)
 
 
 def _attempt(
@@ -130,22 +136,35 @@ def _attempt(
     mode: str | None,
     deadline: float | None,
     trial: int,
+    type_check: bool | None,
     progress: Callable[[int, int], None] | None,
 ) -> PushReport:
-    from hotflash.link import plan as make_plan
-
     objects = [obj for obj, _ in loaded]
     started = time.perf_counter()
     live = session.device.live()
-    firmware = session.firmware
+    session.firmware  # noqa: B018 - read now: it counts as reading
     read_ms = (time.perf_counter() - started) * 1e3
 
     started = time.perf_counter()
-    plan = make_plan(objects, firmware, live, session.archives)
+    check = session.settings.type_check if type_check is None else type_check
+    plan, verdict = _plan(session, objects, live) if check else (_unchecked(session, objects, live), None)
     link_ms = (time.perf_counter() - started) * 1e3
     changes = tuple(_change(change) for change in plan.changes)
     replaced = sum(change.action != "new" for change in changes)
     chosen = _mode(session, mode, replaced)
+    notes = list(plan.notes)
+    if verdict is None:
+        from hotflash.types.verdict import UNCHECKED
+
+        notes.append(UNCHECKED)
+    elif verdict.safe:
+        if (mode or session.settings.mode) == "now":
+            raise TypesError(
+                f"{verdict.summary}: old and new code must not run side by side, which --mode now allows",
+                hint="leave the mode out, or choose --mode safe",
+            )
+        chosen = "safe"
+        notes.append(f"{verdict.summary}: all that use it come along, committed when none of it runs")
     store, build_id = session.store, live.hello.build_id
     report = PushReport(
         state="unchanged",
@@ -159,7 +178,7 @@ def _attempt(
         wire_tx=0,
         wire_rx=0,
         milliseconds=Stages(read=read_ms, link=link_ms),
-        notes=tuple(plan.notes),
+        notes=tuple(notes),
         helpers=plan.helpers,
         lost=(),
     )
@@ -245,6 +264,28 @@ def _attempt(
         ),
         lost=edits_of(journal.lost),
     )
+
+
+def _unchecked(session: Session, objects: Sequence[ObjectFile], live: LiveState) -> Plan:
+    from hotflash.link import plan as make_plan
+
+    return make_plan(objects, session.firmware, live, session.archives)
+
+
+def _plan(session: Session, objects: Sequence[ObjectFile], live: LiveState) -> tuple[Plan, Verdict]:
+    """A plan whose types fit; raises TypesError when they do not."""
+    from hotflash.session.checked import checked_plan
+
+    def edits() -> list[ObjectFile]:
+        with session.store.locked():
+            journal, _ = session.observed(live.slots)
+        return stored_objects(session.store, live.hello.build_id, journal.live)
+
+    plan, verdict = checked_plan(objects, session.firmware, live, session.archives, edits)
+    if verdict.refusal is not None:
+        raise verdict.refusal
+    assert plan is not None  # noqa: S101 - without one there is a refusal
+    return plan, verdict
 
 
 def _change(change: Change) -> FunctionChange:

@@ -97,11 +97,64 @@ class PlacedSlot:
 
 
 @dataclass(frozen=True)
+class TypeChange:
+    """What becomes of a signature, a layout or a live variable."""
+
+    kind: str
+    """``signature``, ``layout`` or ``variable``."""
+    name: str
+    old: str
+    new: str
+    """Canonical texts: how it is called, what it consists of, or its type."""
+    steps: tuple[str, ...] = ()
+    """What happens to each part, in words."""
+
+
+@dataclass(frozen=True)
+class FieldRow:
+    """One part of a layout, on both sides."""
+
+    name: str
+    old: str
+    """Offset, size and type; empty: it is not there."""
+    new: str
+    action: str
+    """``kept``, ``moved``, ``widened``, ``added``, ``dropped``, ``narrowed`` or ``retyped``; empty: there is one side
+    only."""
+
+
+@dataclass(frozen=True)
+class LayoutReport:
+    """A type, on one side or on both."""
+
+    name: str
+    what: str
+    """``struct``, ``union``, ``enum``, ``variable`` or ``function``."""
+    units: tuple[str, ...]
+    """Source files of the application that know it so."""
+    old_size: int | None
+    """Bytes in the application; None: it is not there."""
+    new_size: int | None
+    """Bytes in the object."""
+    rows: tuple[FieldRow, ...]
+
+
+@dataclass(frozen=True)
+class TypesReport:
+    """What a name stands for."""
+
+    name: str
+    elf: str
+    objects: tuple[str, ...]
+    layouts: tuple[LayoutReport, ...]
+
+
+@dataclass(frozen=True)
 class DiffReport:
     """What a push would send."""
 
     state: str
-    """``changed`` or ``unchanged``."""
+    """``changed`` or ``unchanged``; ``refused`` when a push would be, for its types."""
     objects: tuple[str, ...]
     against: str
     """What they were compared with, in words."""
@@ -116,6 +169,10 @@ class DiffReport:
     """What would be allocated."""
     notes: tuple[str, ...]
     helpers: tuple[Helper, ...]
+    types: tuple[TypeChange, ...] = ()
+    refusal: str = ""
+    """Why a push would be refused for its types."""
+    hint: str = ""
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def judge(
 
     Raises ElfError when debugging information is damaged.
     """
+    if not any(sent.values()):
+        return Verdict()
     return _Judge(sent, firmware, live, renames or {}, set(reinit)).run()
 
 
@@ -218,7 +220,7 @@ class _Judge:
         mine = [found for found in every if self._is_home(types, found.number, found.unit)]
         if not mine:
             # New to this unit. Another file's private type may well be called the same.
-            mine = [found for found in every if not (found.own and known.own)]
+            mine = [found for found in every if not (found.own or known.own)]
         if mine and not any(found.hash == new.hash for found in mine):
             self._layouts[name] = _Changed(name, mine[0], known, types)
 
@@ -233,12 +235,12 @@ class _Judge:
         for found in self._index.layouts(changed.name):
             ours = any(self._is_home(types, found.number, found.unit) for types in self._objects)
             elsewhere = any(same_file(found.unit, unit) for unit in replaced)
-            private = found.own and changed.new.own
+            private = found.own or changed.new.own
             if not (ours or elsewhere or private) and found.hash == old.hash:
                 left += self._base.of_type(found)
         for other in self._others:
             known = other.layouts.get(changed.name)
-            if known is not None and known.layout.hash == old.hash and not (known.own and changed.new.own):
+            if known is not None and known.layout.hash == old.hash and not (known.own or changed.new.own):
                 left += object_type_users(other, changed.name)
         self._files.update((user.unit, None) for user in left)
         return LayoutChange(changed.name, old, new, tuple(dict.fromkeys(left)))

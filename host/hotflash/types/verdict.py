@@ -71,6 +71,14 @@ class Verdict:
         return bool(self.signatures or self.layouts or self.migrations)
 
     @property
+    def summary(self) -> str:
+        """What changes, in a few words."""
+        parts = [f"{s.function} is called differently" for s in self.signatures]
+        parts += [f"{c.name} is laid out differently" for c in self.layouts]
+        parts += [f"{m.variable} is {m.new.text}" for m in self.migrations]
+        return ", ".join(parts[:_LISTED]) + (", ..." if len(parts) > _LISTED else "")
+
+    @property
     def refusal(self) -> TypesError | None:
         """Why the transaction is refused; None: it is not."""
         if self.missing:
