@@ -59,7 +59,7 @@ _MAX_NAME = 1 << 16
 _MAX_STRINGS = 1 << 26
 """Bytes of all names."""
 _ADDRESS, _EXTERNAL = 1, 2
-_OWN = 1
+_OWN, _COMPLETE = 1, 2
 BINDS = ("global", "weak", "local")
 KINDS = ("function", "object", "notype")
 
@@ -129,6 +129,8 @@ class DebugLayout(NamedTuple):
     """Bytes."""
     own: bool
     """It is declared in the source file itself, not in a header."""
+    complete: bool
+    """False: the unit declares it, and does not describe it."""
     entry: int
     """Offset of its entry in .debug_info."""
 
@@ -303,7 +305,7 @@ class _DebugTables:
         for known in shapes.layouts(unit, functions).values():
             layout = known.layout
             self._add("layouts", layout.name, _LAYOUT, int(layout.hash, 16), add(layout.name), number,
-                      known.entry.offset, layout.size, _OWN if known.own else 0)  # fmt: skip
+                      known.entry.offset, layout.size, _OWN * known.own | _COMPLETE * known.complete)  # fmt: skip
 
     def _add(self, kind: str, name: str, record: struct.Struct, *values: int) -> None:
         names = self._names[kind]
@@ -544,7 +546,10 @@ class DebugIndex:
         try:
             digest, name, unit, entry, size, flags = _LAYOUT.unpack_from(self._layouts, index * _LAYOUT.size)
             text = _text(self._strings, name)
-            return DebugLayout(text, f"{digest:016x}", self._unit_name(unit), unit, size, bool(flags & _OWN), entry)
+            return DebugLayout(
+                text, f"{digest:016x}", self._unit_name(unit), unit, size, bool(flags & _OWN), bool(flags & _COMPLETE),
+                entry,
+            )  # fmt: skip
         except _ERRORS:
             raise self._damaged() from None
 

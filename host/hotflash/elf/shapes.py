@@ -25,7 +25,7 @@ _NAMED = {*RECORDS, dwarf.TAG_ENUMERATION}
 _DEPTH = 64
 _LOCAL = " (local)"
 _PLAIN_C = {0x01, 0x02, 0x0C, 0x1D, 0x2C}
-"""DW_LANG_C89, C, C99, C11, C17: nothing but functions has scopes in it."""
+"""DW_LANG_C89, C, C99, C11, C17."""
 
 
 class Outlined(NamedTuple):
@@ -47,12 +47,14 @@ class Instance(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A complete struct, union or enumeration."""
+    """A struct, union or enumeration."""
 
     layout: Layout
     entry: Entry
     own: bool
     """It is declared in the file that most functions of its unit are in: not in a header."""
+    complete: bool = True
+    """False: only its name is known here."""
 
 
 class FunctionEntry(NamedTuple):
@@ -70,6 +72,8 @@ class Use(NamedTuple):
 
     layouts: dict[str, Known]
     """Complete structs, unions and enumerations by name, those behind pointers included."""
+    declared: dict[str, Known]
+    """Those of which only the name is known."""
     automatic: list[Instance]
     """What it may keep on its stack."""
     statics: list[Instance]
@@ -91,6 +95,7 @@ class Shapes:
         self._typedefs: dict[int, str] = {}
         self._outlines: dict[int, dict[int, Outlined]] = {}
         self._files: dict[int, int] = {}
+        self._recent: tuple[int, dict[int, Entry]] = (-1, {})
 
     # ---------------------------------------------------------------------------------- outline
 
@@ -102,9 +107,7 @@ class Shapes:
         return found
 
     def _outline(self, unit: Unit) -> Iterator[Outlined]:
-        top = unit.top
-        language = top.number(dwarf.AT_LANGUAGE)
-        into = {dwarf.TAG_NAMESPACE} if language in _PLAIN_C else {dwarf.TAG_NAMESPACE, *RECORDS}
+        into = {dwarf.TAG_NAMESPACE} if _is_plain(unit) else {dwarf.TAG_NAMESPACE, *RECORDS}
         stack: list[tuple[Iterator[tuple[int, int]], str]] = [(dwarf.children(unit, unit.first), "")]
         while stack:
             entries, scope = stack[-1]
@@ -119,6 +122,15 @@ class Shapes:
                         break
             else:
                 stack.pop()
+
+    def _entry(self, unit: Unit, offset: int) -> Entry:
+        """An entry of a unit's outline; those of the unit that was asked about last are kept."""
+        if self._recent[0] != unit.offset:
+            self._recent = unit.offset, {}
+        known = self._recent[1]
+        if offset not in known:
+            known[offset] = dwarf.Entry(unit, offset)
+        return known[offset]
 
     def _scope(self, entry: Entry) -> str | None:
         """The scope that a type is declared in; None for one of a function."""
@@ -282,7 +294,7 @@ class Shapes:
         for item in self.outline(unit).values():
             if item.tag != dwarf.TAG_SUBPROGRAM:
                 continue
-            entry = dwarf.Entry(unit, item.offset)
+            entry = self._entry(unit, item.offset)
             low = entry.attributes.get(dwarf.AT_LOW_PC)
             if low is None and dwarf.AT_RANGES not in entry.attributes:
                 continue
@@ -295,32 +307,36 @@ class Shapes:
         """The functions with a prototype that a unit declares and does not define, by the names of their symbols."""
         for item in self.outline(unit).values():
             if item.tag == dwarf.TAG_SUBPROGRAM:
-                entry = dwarf.Entry(unit, item.offset)
-                plain = unit.top.number(dwarf.AT_LANGUAGE) in _PLAIN_C
-                if dwarf.AT_DECLARATION in entry.attributes and (not plain or entry.flag(dwarf.AT_PROTOTYPED)):
+                entry = self._entry(unit, item.offset)
+                if dwarf.AT_DECLARATION in entry.attributes and (
+                    not _is_plain(unit) or entry.flag(dwarf.AT_PROTOTYPED)
+                ):
                     yield _symbol(entry), entry
 
     def variables(self, unit: Unit) -> Iterator[tuple[str, Entry]]:
         """The variables outside of functions that a unit defines or declares, by the names of their symbols."""
         for item in self.outline(unit).values():
             if item.tag == dwarf.TAG_VARIABLE:
-                entry = dwarf.Entry(unit, item.offset)
+                entry = self._entry(unit, item.offset)
                 yield _symbol(entry), entry
 
     def layouts(self, unit: Unit, functions: Iterable[FunctionEntry]) -> dict[str, Known]:
-        """The complete structs, unions and enumerations that a unit knows, by name.
+        """The structs, unions and enumerations that a unit knows, by name.
 
-        Types in type units are known where they are used, so there the bodies of functions are read as well.
+        GCC describes a class with virtual functions only where its table is, and declares it elsewhere, whatever is
+        done with it there: so in C++ the declared ones are among them. Types in type units are known where they are
+        used, so there the bodies of functions are read as well.
         """
         typed = (*_NAMED, dwarf.TAG_TYPEDEF, dwarf.TAG_VARIABLE)
         outline = self.outline(unit).values()
-        roots = [dwarf.Entry(unit, item.offset) for item in outline if item.tag in typed]
+        roots = [self._entry(unit, item.offset) for item in outline if item.tag in typed]
         if unit.type is not None:
             return {}
-        found, _ = self.reach(roots)
+        found, declared, _ = self.reach(roots)
         if self.dwarf.has_type_units:
-            found = self.use([function.entry for function in functions]).layouts | found
-        return found
+            use = self.use([function.entry for function in functions])
+            found, declared = use.layouts | found, use.declared | declared
+        return found if _is_plain(unit) else declared | found
 
     def _is_own(self, entry: Entry) -> bool:
         """Whether a type is declared in the file that most functions of its unit are in."""
@@ -334,7 +350,7 @@ class Shapes:
         files: Counter[int] = Counter()
         for item in self.outline(unit).values():
             if item.tag == dwarf.TAG_SUBPROGRAM:
-                entry = dwarf.Entry(unit, item.offset)
+                entry = self._entry(unit, item.offset)
                 file = entry.number(dwarf.AT_DECL_FILE)
                 if file is not None and dwarf.AT_LOW_PC in entry.attributes:
                     files[file] += 1
@@ -370,12 +386,13 @@ class Shapes:
                     if callee is not None:
                         *_, declared = callee.origins()
                         roots += _called(declared)
-        layouts, pointed = self.reach(roots)
-        return Use(layouts, automatic, statics, pointed)
+        layouts, named, pointed = self.reach(roots)
+        return Use(layouts, named, automatic, statics, pointed)
 
-    def reach(self, roots: Iterable[Entry]) -> tuple[dict[str, Known], set[str]]:
-        """Complete layouts by name that values of types lead to, and the texts of what their pointers point to."""
+    def reach(self, roots: Iterable[Entry]) -> tuple[dict[str, Known], dict[str, Known], set[str]]:
+        """What types lead to: complete layouts and declared ones by name, and the texts of what pointers point to."""
         found: dict[str, Known] = {}
+        declared: dict[str, Known] = {}
         pointed: set[str] = set()
         seen: set[int] = set()
         todo = list(roots)
@@ -389,7 +406,10 @@ class Shapes:
                 entry = _defined(entry)
                 seen.add(entry.offset)
                 shape = self.shape(entry)
-                if not isinstance(shape, Layout) or dwarf.AT_DECLARATION in entry.attributes:
+                if not isinstance(shape, Layout):
+                    continue
+                if dwarf.AT_DECLARATION in entry.attributes:
+                    declared.setdefault(shape.name, Known(shape, entry, own=False, complete=False))
                     continue
                 if shape.name and not shape.name.endswith(_LOCAL):
                     found.setdefault(shape.name, Known(shape, entry, self._is_own(entry)))
@@ -406,7 +426,12 @@ class Shapes:
                 pointed.add(self.text(target))
             if target is not None:
                 todo.append(target)
-        return found, pointed
+        return found, declared, pointed
+
+
+def _is_plain(unit: Unit) -> bool:
+    """Whether a unit is written in C, where nothing but functions has scopes in it."""
+    return unit.top.number(dwarf.AT_LANGUAGE) in _PLAIN_C
 
 
 def _symbol(entry: Entry) -> str:

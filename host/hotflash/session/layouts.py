@@ -79,8 +79,9 @@ def _layouts(firmware: Firmware, objects: Sequence[ObjectTypes], name: str) -> I
     base = BaseUsers(firmware)
     names = [name] if name.partition(" ")[0] in _KINDS else [name, *(f"{kind} {name}" for kind in _KINDS)]
     for full in names:
-        every = firmware.debug.layouts(full)
-        new = next((known.layout for types in objects if (known := types.layouts.get(full)) is not None), None)
+        every = [known for known in firmware.debug.layouts(full) if known.complete]
+        mine = (types.layouts.get(full) for types in objects)
+        new = next((known.layout for known in mine if known is not None and known.complete), None)
         for digest in dict.fromkeys(known.hash for known in every):
             same = [known for known in every if known.hash == digest]
             units = tuple(dict.fromkeys(Path(known.unit).name for known in same))

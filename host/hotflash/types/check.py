@@ -108,7 +108,7 @@ class _Judge:
         self._callers()
         found = [self._layout_change(changed) for changed in self._layouts.values()]
         changes = [change for change in found if change is not None]
-        instances, unseen = self._instances({c.name for c in changes}) if changes else ([], {})
+        instances, unseen = self._instances({c.name: c.old for c in changes}) if changes else ([], {})
         self._migrations += instances
         return Verdict(
             tuple(self._signatures),
@@ -122,8 +122,10 @@ class _Judge:
     # ---------------------------------------------------------------------------------- one object
 
     def _object(self, types: ObjectTypes, sections: set[int]) -> None:
-        names = [name for section in sorted(sections) for name in types.names(section)]
-        unknown = [name for name in names if not types.entries(name)]
+        called = {section: types.names(section) for section in sorted(sections)}
+        names = [name for group in called.values() for name in group if types.entries(name)]
+        # Of several names for one function only one is described.
+        unknown = [group[0] for group in called.values() if group and not set(group) & set(names)]
         if unknown:
             self._missing[f"{types.name} ({', '.join(unknown[:3])})"] = None
             return
@@ -212,11 +214,11 @@ class _Judge:
         new = known.layout
         before = self._before.get(types.unit)
         earlier = before.layouts.get(name) if before is not None else None
-        if earlier is not None:
+        if earlier is not None and earlier.complete:
             if earlier.layout.hash != new.hash:
                 self._layouts[name] = _Changed(name, earlier.layout, known, types)
             return
-        every = self._index.layouts(name)
+        every = [found for found in self._index.layouts(name) if found.complete]
         mine = [found for found in every if self._is_home(types, found.number, found.unit)]
         if not mine:
             # New to this unit. Another file's private type may well be called the same.
@@ -236,14 +238,24 @@ class _Judge:
             ours = any(self._is_home(types, found.number, found.unit) for types in self._objects)
             elsewhere = any(same_file(found.unit, unit) for unit in replaced)
             private = found.own or changed.new.own
-            if not (ours or elsewhere or private) and found.hash == old.hash:
+            if not (ours or elsewhere or private) and self._relies(found.hash, old, complete=found.complete):
                 left += self._base.of_type(found)
         for other in self._others:
             known = other.layouts.get(changed.name)
-            if known is not None and known.layout.hash == old.hash and not (known.own or changed.new.own):
+            if known is None or known.own or changed.new.own:
+                continue
+            if self._relies(known.layout.hash, old, complete=known.complete):
                 left += object_type_users(other, changed.name)
         self._files.update((user.unit, None) for user in left)
         return LayoutChange(changed.name, old, new, tuple(dict.fromkeys(left)))
+
+    @staticmethod
+    def _relies(digest: str, old: Layout, *, complete: bool) -> bool:
+        """Whether somebody relies on an old layout who knows one with that hash, or none.
+
+        Who declares a class with virtual functions may well use it; others have an opaque type.
+        """
+        return digest == old.hash if complete else bool(old.virtuals)
 
     # ----------------------------------------------------------------------------------- variables
 
@@ -308,16 +320,19 @@ class _Judge:
             name, Path(live.unit).name, live.address, old, new, migrate(old, new, self._renames), name in self._reinit
         )
 
-    def _instances(self, names: set[str]) -> tuple[list[Migration], dict[str, str]]:
+    def _instances(self, layouts: dict[str, Layout]) -> tuple[list[Migration], dict[str, str]]:
         """Live variables that have one of the layouts in them, and why others may exist that are not seen."""
         found: list[Migration] = []
         seen: set[str] = set()
+        names = set(layouts)
         for variable in self._index.every_variable():
             if not variable.address or self._in_flash(variable.address):
                 continue
             if any(m.address == variable.address for m in (*self._migrations, *found)):
                 continue
             old = self._instance_shape(variable, names)
+            if isinstance(old, Layout) and not old.size:
+                old = layouts.get(old.name, old)  # declared in this unit, described in another
             if old is not None:
                 seen |= {name for name in names if contains(old, {name})}
                 found.append(self._migration(variable.name, variable, old, self._new_shape(variable) or old))

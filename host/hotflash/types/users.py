@@ -117,22 +117,24 @@ class BaseUsers:
             live = near is not None or not function.address
             if near is not None:
                 mine.add(near[0].name)
-            if known.name in shapes.use([function.entry]).layouts:
+            use = shapes.use([function.entry])
+            if known.name in use.layouts or known.name in use.declared:
                 explained = True
                 if live:
                     yield User(function.name, known.unit, function.entry.number(_AT_DECL_LINE) or 0)
         for name, entry in shapes.variables(unit):
             target = entry.resolved(dwarf.AT_TYPE)
-            if target is None or known.name not in shapes.reach([target])[0]:
+            found = shapes.reach([target]) if target is not None else ({}, {}, set())
+            if known.name not in found[0] and known.name not in found[1]:
                 continue
             explained = True
             for variable in self._firmware.debug.named(name):
                 if variable.address is None:
                     continue
-                users = self._firmware.users(variable.address, shapes.shape(target).size)
-                found = [user for user in users if user.name in mine]
-                yield from (User(user.name, known.unit, 0) for user in found)
-                if not found:
+                users = self._firmware.users(variable.address, shapes.shape(target).size or 4)
+                ours = [user for user in users if user.name in mine]
+                yield from (User(user.name, known.unit, 0) for user in ours)
+                if not ours:
                     yield User(name, known.unit, entry.number(_AT_DECL_LINE) or 0)
         if not explained:
             yield User("", known.unit, 0)  # a cast, or what a call has returned
@@ -242,7 +244,8 @@ def object_type_users(types: ObjectTypes, name: str) -> Iterator[User]:
     found = False
     for function in types.functions:
         data = types.referenced(types.sections(function))
-        if name in types.use([function], data).layouts:
+        use = types.use([function], data)
+        if name in use.layouts or name in use.declared:
             found = True
             line = types.entries(function)[0].number(_AT_DECL_LINE) or 0
             yield User(function, types.unit, line)

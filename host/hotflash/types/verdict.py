@@ -121,6 +121,8 @@ class Verdict:
 
 def listed(users: Sequence[User]) -> str:
     """Names of users, each once."""
-    texts = list(dict.fromkeys(user.text for user in users))
+    # One with a line says more than one without.
+    best = {(user.name, user.unit): user for user in sorted(users, key=lambda user: user.line)}
+    texts = list(dict.fromkeys(user.text for user in users if not user.name or user in best.values() or user.line))
     more = f" and {len(texts) - _LISTED} more" if len(texts) > _LISTED else ""
     return ", ".join(texts[:_LISTED]) + more
