@@ -6,7 +6,7 @@ import contextlib
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotflash.elf import format as elf
 from hotflash.elf.object import ObjectFile
@@ -38,6 +38,16 @@ _KIND = 0x7F
 _ATTEMPTS = 3
 
 
+class _How(NamedTuple):
+    """How a transaction is made; see :meth:`Session.push`."""
+
+    mode: str | None
+    deadline: float | None
+    type_check: bool | None
+    progress: Callable[[int, int], None] | None
+    trial: int = 0
+
+
 def push(
     session: Session,
     objects: Sequence[str | Path],
@@ -56,7 +66,7 @@ def push(
         raise UsageError(f"a trial of {trial} seconds: 1 to {MAX_TRIAL} are possible")
     contents = {path: elf.read_file(path) for path in dict.fromkeys(Path(entry) for entry in objects)}
     loaded = [(ObjectFile.parse(data, str(path)), data) for path, data in contents.items()]
-    return _transact(session, loaded, mode=mode, deadline=deadline, trial=trial, type_check=type_check, progress=progress)
+    return _transact(session, loaded, _How(mode, deadline, type_check, progress, trial))
 
 
 def resync(
@@ -100,7 +110,7 @@ def resync(
             notes=("no edits are known for this build",),
             lost=(),
         )
-    return _transact(session, loaded, mode=mode, deadline=deadline, trial=0, type_check=type_check, progress=progress)
+    return _transact(session, loaded, _How(mode, deadline, type_check, progress))
 
 
 def _mode(session: Session, mode: str | None, replaced: int) -> str:
@@ -112,33 +122,15 @@ def _mode(session: Session, mode: str | None, replaced: int) -> str:
     return mode
 
 
-def _transact(
-    session: Session,
-    loaded: Sequence[tuple[ObjectFile, bytes]],
-    *,
-    mode: str | None,
-    deadline: float | None,
-    trial: int,
-    type_check: bool | None,
-    progress: Callable[[int, int], None] | None,
-) -> PushReport:
+def _transact(session: Session, loaded: Sequence[tuple[ObjectFile, bytes]], how: _How) -> PushReport:
     """Links and commits; anew when the board's code changed in between, by another host's push for example."""
     for _ in range(_ATTEMPTS - 1):
         with contextlib.suppress(StaleError):
-            return _attempt(session, loaded, mode=mode, deadline=deadline, trial=trial, type_check=type_check, progress=progress)
-    return _attempt(session, loaded, mode=mode, deadline=deadline, trial=trial, type_check=type_check, progress=progress)
+            return _attempt(session, loaded, how)
+    return _attempt(session, loaded, how)
 
 
-def _attempt(
-    session: Session,
-    loaded: Sequence[tuple[ObjectFile, bytes]],
-    *,
-    mode: str | None,
-    deadline: float | None,
-    trial: int,
-    type_check: bool | None,
-    progress: Callable[[int, int], None] | None,
-) -> PushReport:
+def _attempt(session: Session, loaded: Sequence[tuple[ObjectFile, bytes]], how: _How) -> PushReport:
     objects = [obj for obj, _ in loaded]
     started = time.perf_counter()
     live = session.device.live()
@@ -146,19 +138,19 @@ def _attempt(
     read_ms = (time.perf_counter() - started) * 1e3
 
     started = time.perf_counter()
-    check = session.settings.type_check if type_check is None else type_check
+    check = session.settings.type_check if how.type_check is None else how.type_check
     plan, verdict = _plan(session, objects, live) if check else (_unchecked(session, objects, live), None)
     link_ms = (time.perf_counter() - started) * 1e3
     changes = tuple(_change(change) for change in plan.changes)
     replaced = sum(change.action != "new" for change in changes)
-    chosen = _mode(session, mode, replaced)
+    chosen = _mode(session, how.mode, replaced)
     notes = list(plan.notes)
     if verdict is None:
         from hotflash.types.verdict import UNCHECKED
 
         notes.append(UNCHECKED)
     elif verdict.safe:
-        if (mode or session.settings.mode) == "now":
+        if (how.mode or session.settings.mode) == "now":
             raise TypesError(
                 f"{verdict.summary}: old and new code must not run side by side, which --mode now allows",
                 hint="leave the mode out, or choose --mode safe",
@@ -212,15 +204,15 @@ def _attempt(
         pairs=plan.pair_count,
         slots=tuple(plan.requests),
     )
-    limit = session.settings.deadline if deadline is None else deadline
+    limit = session.settings.deadline if how.deadline is None else how.deadline
     try:
         result = session.device.push(
             begin,
             link,
             mode=CommitMode.SAFE if chosen == "safe" else CommitMode.NOW,
             deadline=limit,
-            trial=trial,
-            progress=progress,
+            trial=how.trial,
+            progress=how.progress,
         )
     except FramesError as error:
         raise in_the_way(session, error, objects, limit) from error
@@ -249,7 +241,7 @@ def _attempt(
         report,
         state="waiting" if endless else "live",
         waiting=endless,
-        trial=trial,
+        trial=how.trial,
         notes=report.notes + finishing,
         size=len(linked[0].image),
         generation=result.generation,
