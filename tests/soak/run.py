@@ -33,7 +33,7 @@ from tests.system.observe import until
 
 CHECK = 250
 """Pushes between two checks of the accounts."""
-COUNTED = 0.3
+COUNTED = 0.15
 """Part of the pushes after which the slots are counted."""
 PLATEAU = 48
 """K: slots of old versions at most, besides those that are bound and those of the undo record. Five threads of control
