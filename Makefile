@@ -9,6 +9,7 @@
 # make cut-all  a push to an emulated board, cut at each byte of its stream in three ways
 # make lossy   a thousand pushes over bad lines
 # make fuzz-monitor  the monitor's requests under clang's libFuzzer: 10 million inputs or an hour (SECONDS=3600)
+# make test-types-all   the table of changes to types, for both compilers at all levels (SEED=1)
 # make lint    ruff and mypy
 # make fuzz    100,000 hostile objects, ELF, index, journal and settings files; COUNT=... SEED=... say otherwise
 # make bench   the numbers of docs/DESIGN.md, measured here and now
@@ -48,7 +49,7 @@ RUNS ?= 10000000
 SECONDS ?= 3600
 
 .PHONY: soak soak-mutants cut-all lossy fuzz-monitor
-.PHONY: fuzz all setup demo demo-setup test test-fast test-link-all test-roundtrip-all lint bench clean packages test-packages
+.PHONY: fuzz all setup demo demo-setup test test-fast test-link-all test-roundtrip-all test-types-all lint bench clean packages test-packages
 all: setup
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -87,6 +88,9 @@ test-roundtrip-all: setup
 	@echo "seed $(SEED), $(ROUNDTRIPS) programs"
 	HOTFLASH_SEED=$(SEED) HOTFLASH_ROUNDTRIPS=$(ROUNDTRIPS) $(BIN)/python -m pytest -q -n $(JOBS) \
 		tests/link/test_roundtrip.py
+
+test-types-all: setup
+	HOTFLASH_TYPES=all $(BIN)/python -m pytest -q -n $(JOBS) tests/types/test_table.py
 
 soak: setup
 	$(BIN)/python -m tests.soak.run --pushes $(PUSHES) --seed $(SEED)

@@ -15,6 +15,7 @@ from hotflash.session.checked import checked_plan
 from hotflash.types import check
 from hotflash.types.objects import ObjectTypes
 from hotflash.types.pairing import Repeat
+from hotflash.wire.messages import Range
 from tests.link.device import Device
 from tests.link.toolchain import Workshop, run
 from tests.types.project import Build, Project
@@ -135,6 +136,24 @@ def test_renames_and_new_starts_are_taken_into_account(project: Project) -> None
     assert actions()["velocity"] == "added"
     assert actions(renames={"speed": "velocity"}) == {"velocity": "narrowed"}
     assert actions(renames={"speed": "velocity"}, reinit=["state"])["velocity"] == "narrowed"
+
+
+def test_functions_that_stay_with_an_instance_on_their_stack_must_not_run(project: Project) -> None:
+    edits = [_h("struct frame { int a; int b; }", "struct frame { int b; int a; }")]
+    objects = project.objects(edits, ["core.c"], Build())
+    device = Device(project.firmware)
+    made, verdict = checked_plan(objects, project.firmware, device.live, None, list)
+    assert made is not None
+    assert verdict.refusal is None
+    assert verdict.safe
+    assert {change.function for change in made.changes} == {"frame_fill", "frame_user"}
+    assert [(Path(obj.name).name, names) for obj, names in verdict.frames] == [
+        ("core.o", frozenset({"frame_holder", "frame_owner"}))
+    ]
+    symbol = project.firmware.symbol("frame_holder")
+    assert symbol is not None
+    ranges = device.commit(made).ranges
+    assert [r for r in ranges if r.address == symbol.address] == [Range(symbol.address, symbol.size)]
 
 
 # ------------------------------------------------------------------------------- what says nothing
