@@ -39,6 +39,8 @@ PLATEAU = 48
 """K: slots of old versions at most, besides those that are bound and those of the undo record. Five threads of control
 (main, three tasks, the coroutine) stand in several functions each, in a recursion in two versions of one, and a task's
 bottom function for as long as it lives."""
+UNLOCKED = 0xFFFFFFFF
+"""As in app/lock.c."""
 CHANCE = 8
 """Slots that one stretch of pushes may peak above another: five threads stand where they happen to."""
 PATIENCE = 0.02
@@ -139,10 +141,12 @@ class Soak:
         base = self.rng.random() < 0.1
         if base:
             self._lock += 1
-            self.session.write("lock_epoch", str(self._lock))
+            self.session.write("lock_epoch", str(UNLOCKED))
         elif not self._undoable:
             return
         self.session.rollback(base=base)
+        if base:
+            self.session.write("lock_epoch", str(self._lock))
         # A second one would redo, and after a base rollback undo that: of the lock's functions, too.
         self._undoable = False
         self._live.clear()

@@ -24,6 +24,8 @@ _KINDS = {2: "bool", 3: "complex", 4: "float", 5: "int", 6: "int", 7: "uint", 8:
 _NAMED = {*RECORDS, dwarf.TAG_ENUMERATION}
 _DEPTH = 64
 _LOCAL = " (local)"
+_ASSEMBLY = {0x8001, 0x31}
+"""DW_LANG_Mips_Assembler, which GNU as writes, and DW_LANG_Assembly (DWARF 6)."""
 _PLAIN_C = {0x01, 0x02, 0x0C, 0x1D, 0x2C}
 """DW_LANG_C89, C, C99, C11, C17."""
 
@@ -290,7 +292,9 @@ class Shapes:
         return f"{result}({', '.join(parameters) or 'void'})"
 
     def functions(self, unit: Unit) -> Iterator[FunctionEntry]:
-        """The functions of a unit that have code."""
+        """The functions of a unit that have code, as far as it says how they are called: assemblers do not."""
+        if unit.top.number(dwarf.AT_LANGUAGE) in _ASSEMBLY:
+            return
         for item in self.outline(unit).values():
             if item.tag != dwarf.TAG_SUBPROGRAM:
                 continue
