@@ -412,7 +412,7 @@ static inline void hf_put_hello_reply(struct hf_writer *c, const struct hf_hello
 #define HF_STATUS_REQUEST ""
 
 /* Reply to Status. */
-#define HF_STATUS_REPLY "4444444444vv1"
+#define HF_STATUS_REPLY "44444444444vv14"
 struct hf_status_reply {
     uint32_t uptime; /* microseconds, wraps */
     uint32_t log_dropped; /* log lines dropped because the line could not keep up */
@@ -423,12 +423,14 @@ struct hf_status_reply {
     uint32_t masked_max; /* the most so far, in a commit or a heap write */
     uint32_t scan_words; /* words read by the last reaper pass */
     uint32_t scan_us; /* microseconds that the longest reaper pass held up threads */
+    uint32_t stall_us; /* microseconds that the longest masked collection kept interrupts out */
     uint32_t drift; /* reference counts that a recount found wrong; must be 0 */
     uint32_t hooks_bound; /* hooks that do not have their initial value */
     uint32_t stack_free; /* bytes of the monitor's stack never used */
     uint32_t protection; /* protection flags: what the MPU keeps from the application */
+    uint32_t trial_us; /* microseconds until the device takes the generation on trial back; 0: no trial runs */
 };
-_Static_assert(sizeof(struct hf_status_reply) == 4 * 13, "only words");
+_Static_assert(sizeof(struct hf_status_reply) == 4 * 15, "only words");
 
 static inline void hf_put_status_reply(struct hf_writer *c, const struct hf_status_reply *m)
 {

@@ -53,7 +53,7 @@ struct hf_state {
     uint32_t reset; /* 1 + mode: reset when the reply has left */
 
     /* counters of Status */
-    uint32_t rx_bad, commits, masked_last, masked_max, scan_words, scan_us, drift;
+    uint32_t rx_bad, commits, masked_last, masked_max, scan_words, scan_us, stall_us, drift;
 
     /* the cached reply */
     uint32_t cache_crc;
@@ -212,6 +212,7 @@ bool hf_txn_blocks(void); /* open and alive; one that is stale is thrown away */
 #define HF_TRIAL_MAX 1800u /* seconds: half the clock's range */
 void hf_trial_begin(uint32_t seconds); /* of the generation just bound; 0: none */
 bool hf_trial_over(void);
+uint32_t hf_trial_left(void); /* microseconds; 0: none runs, or it is over */
 void hf_trial_end(void); /* takes it back if it is over */
 
 /* told.c: what the application tells of itself */

@@ -106,8 +106,10 @@ HF_HANDLER(hf_do_status)
         .masked_max = hf_state.masked_max,
         .scan_words = hf_state.scan_words,
         .scan_us = hf_state.scan_us,
+        .stall_us = hf_state.stall_us,
         .drift = hf_state.drift,
         .protection = hf_arch_protection(),
+        .trial_us = hf_trial_left(),
     };
     const uint32_t *word = hf_map.stack_low;
 

@@ -321,6 +321,9 @@ uint32_t hf_collect(uint32_t *bytes, uint32_t *stall_us)
         }
     }
     *stall_us = hf_board.micros() - started;
+    if (*stall_us > hf_state.stall_us) {
+        hf_state.stall_us = *stall_us;
+    }
     hf_arch_unmask(state);
     return freed;
 }

@@ -11,9 +11,16 @@ void hf_trial_begin(uint32_t seconds)
     hf_state.trial_end = hf_board.micros() + seconds * 1000000u;
 }
 
+uint32_t hf_trial_left(void)
+{
+    uint32_t left = hf_state.trial_end - hf_board.micros();
+
+    return hf_state.trial != 0 && left < 0x80000000u ? left : 0;
+}
+
 bool hf_trial_over(void)
 {
-    return hf_state.trial != 0 && hf_board.micros() - hf_state.trial_end < 0x80000000u;
+    return hf_state.trial != 0 && hf_trial_left() == 0;
 }
 
 void hf_trial_end(void)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PROJECT_FILE = "hotflash.toml"
 MODES = ("auto", "now", "safe")
 ON_FAULT = ("ask", "auto", "never")
+COLLECT = ("asked", "pressure")
 LIBCS = ("auto", "nano", "newlib", "picolibc")
 
 
@@ -44,6 +45,10 @@ class Settings:
     """How long a safe commit is tried, 0 to 3600."""
     connect_timeout: float = 2.0
     """How long a silent port is waited for, 0.05 to 600."""
+    collect: str = "asked"
+    """When constants, stubs and variables that nothing uses are collected, which masks interrupts: ``asked`` by `gc`,
+    or also under ``pressure``, when a push does not fit. Nobody is held up while the application is parked:
+    then a push always may."""
     on_fault: str = "ask"
     """Whether `monitor` rolls the newest generation back when the application faults in it: ``ask`` on a terminal,
     ``auto``, that is without asking, or ``never``."""
@@ -135,25 +140,14 @@ def _switch(value: object, base: Path) -> bool:
     return found
 
 
-def _mode(value: object, base: Path) -> str:
-    text = _text(value, base)
-    if text not in MODES:
-        raise ValueError(f"one of {', '.join(MODES)} is wanted")
-    return text
+def _one_of(words: tuple[str, ...]) -> Callable[[object, Path], str]:
+    def convert(value: object, base: Path) -> str:
+        text = _text(value, base)
+        if text not in words:
+            raise ValueError(f"one of {', '.join(words)} is wanted")
+        return text
 
-
-def _libc(value: object, base: Path) -> str:
-    text = _text(value, base)
-    if text not in LIBCS:
-        raise ValueError(f"one of {', '.join(LIBCS)} is wanted")
-    return text
-
-
-def _on_fault(value: object, base: Path) -> str:
-    text = _text(value, base)
-    if text not in ON_FAULT:
-        raise ValueError(f"one of {', '.join(ON_FAULT)} is wanted")
-    return text
+    return convert
 
 
 _SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -163,12 +157,13 @@ _CONVERT: dict[str, Callable[[object, Path], Any]] = {
     "board": _board,
     "board_path": _paths,
     "elf": _path,
-    "mode": _mode,
-    "on_fault": _on_fault,
+    "mode": _one_of(MODES),
+    "on_fault": _one_of(ON_FAULT),
+    "collect": _one_of(COLLECT),
     "deadline": _seconds(0, 3600),
     "connect_timeout": _seconds(0.05, 600),
     "toolchain": _text,
-    "libc": _libc,
+    "libc": _one_of(LIBCS),
     "archives": _paths,
     "type_check": _switch,
 }

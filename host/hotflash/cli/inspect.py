@@ -74,13 +74,14 @@ def _rows(report: StatusReport) -> list[tuple[str, str]]:
         hooks = f"{output.number(report.hooks_bound)} of {output.number(report.hooks)} lead to edits"
         masked = f"{counters['masked_last']} instructions masked by the last, {counters['masked_max']} at most"
         longest = f"{output.number(counters['scan_us'])} us in the longest"
+        stall = f"interrupts masked for {output.number(counters['stall_us'])} us in the longest collection"
         rows += [
             ("generation", generation),
             *((f"{heap.name} heap", _heap(heap)) for heap in report.heaps),
             ("hooks", f"{hooks}; table of {output.number(report.hook_capacity)}"),
             ("commits", f"{output.number(counters['commits'])}; {masked}"),
             ("protected", _protection(report.protection)),
-            ("reaper", f"{output.number(counters['scan_words'])} words in the last scan, {longest}"),
+            ("reaper", f"{output.number(counters['scan_words'])} words in the last scan, {longest}; {stall}"),
         ]
     return [
         *rows,
@@ -148,7 +149,8 @@ def gc(app: App) -> None:
         "gc",
         report,
         f"gc  {output.plural(report.freed, 'slot')}, {output.plural(report.bytes, 'byte')} freed, "
-        f"interrupts masked for {output.number(report.stall_us)} us",
+        f"interrupts masked for {output.number(report.stall_us)} us; "
+        f"{output.number(report.longest_us)} us in the longest collection so far",
     )
 
 

@@ -38,6 +38,18 @@ def commit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def room_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What may go when memory is short."""
+    function = click.option(
+        "--no-undo", is_flag=True, help="If memory is short, give up the generation that `rollback` would go back to."
+    )(function)
+    return click.option(
+        "--collect",
+        is_flag=True,
+        help='If memory is short, collect as `hotflash gc` does; always: the setting collect = "pressure".',
+    )(function)
+
+
 _EXPLAIN = click.option("--explain", is_flag=True, help="Say why each thing goes along.")
 
 
@@ -50,6 +62,7 @@ _EXPLAIN = click.option("--explain", is_flag=True, help="Say why each thing goes
     help="The board takes the edit back by itself unless `hotflash confirm` comes in time.",
 )
 @_EXPLAIN
+@room_options
 @commit_options
 @shared_options(elf=True)
 def push(
@@ -58,6 +71,8 @@ def push(
     objects: tuple[str, ...],
     trial: int | None,
     explain: bool,
+    collect: bool,
+    no_undo: bool,
     mode: str | None,
     deadline: str | None,
     unchecked: bool,
@@ -70,21 +85,41 @@ def push(
 
     Example: hotflash push --explain build/control.o
     """
-    session = app.session(mode=mode, deadline=deadline, type_check=False if unchecked else None)
+    session = app.session(
+        mode=mode,
+        deadline=deadline,
+        type_check=False if unchecked else None,
+        collect="pressure" if collect else None,
+    )
     with output.progress("push") as update:
-        report = session.push(objects, trial=trial or 0, progress=update)
+        report = session.push(objects, trial=trial or 0, no_undo=no_undo, progress=update)
     _show(app, "push", report, explain=explain)
 
 
 @click.command()
 @_EXPLAIN
+@room_options
 @commit_options
 @shared_options(elf=True)
-def resync(app: App, explain: bool, mode: str | None, deadline: str | None, unchecked: bool) -> None:
+def resync(
+    app: App,
+    *,
+    explain: bool,
+    collect: bool,
+    no_undo: bool,
+    mode: str | None,
+    deadline: str | None,
+    unchecked: bool,
+) -> None:
     """Send the edits again that a reset of the board took, in one transaction."""
-    session = app.session(mode=mode, deadline=deadline, type_check=False if unchecked else None)
+    session = app.session(
+        mode=mode,
+        deadline=deadline,
+        type_check=False if unchecked else None,
+        collect="pressure" if collect else None,
+    )
     with output.progress("resync") as update:
-        report = session.resync(progress=update)
+        report = session.resync(no_undo=no_undo, progress=update)
     _show(app, "resync", report, explain=explain)
 
 

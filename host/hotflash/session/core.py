@@ -302,6 +302,7 @@ class Session:
         deadline: float | None = None,
         trial: int = 0,
         type_check: bool | None = None,
+        no_undo: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> PushReport:
         """Makes the functions of object files live that differ from what the device runs.
@@ -309,12 +310,21 @@ class Session:
         ``mode`` is ``now``, ``safe`` or ``auto``; ``deadline`` is how many seconds a safe commit is
         tried. ``trial`` seconds after the commit the device goes back by itself unless :meth:`confirm` was called.
         ``type_check`` overrides the setting: without it, whether signatures and layouts still fit what is live is on
-        the caller's word. All of it goes live, or nothing.
+        the caller's word. All of it goes live, or nothing: :class:`FitError` when memory is short. Before it gives up
+        it collects, where the setting ``collect`` allows it, and with ``no_undo`` it gives up the generation before
+        the live one.
         """
         from hotflash.session import push
 
         return push.push(
-            self, objects, mode=mode, deadline=deadline, trial=trial, type_check=type_check, progress=progress
+            self,
+            objects,
+            mode=mode,
+            deadline=deadline,
+            trial=trial,
+            type_check=type_check,
+            no_undo=no_undo,
+            progress=progress,
         )
 
     def resync(
@@ -323,12 +333,15 @@ class Session:
         mode: str | None = None,
         deadline: float | None = None,
         type_check: bool | None = None,
+        no_undo: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> PushReport:
-        """Sends the journalled edits again, in one transaction."""
+        """Sends the journalled edits again, in one transaction. The parameters are those of :meth:`push`."""
         from hotflash.session import push
 
-        return push.resync(self, mode=mode, deadline=deadline, type_check=type_check, progress=progress)
+        return push.resync(
+            self, mode=mode, deadline=deadline, type_check=type_check, no_undo=no_undo, progress=progress
+        )
 
     def rollback(self, *, base: bool = False) -> RollbackReport:
         """Binds the generation before, or with ``base`` the base image; makes a new generation."""
@@ -454,6 +467,7 @@ class Session:
             elf=build.source if build is not None else "",
             generation=hello.generation,
             undo=bool(hello.flags & HelloFlag.UNDO),
+            trial=counters.trial_us / 1e6,
             boot_count=hello.boot_count,
             uptime=counters.uptime / 1e6,
             heaps=(
@@ -479,6 +493,7 @@ class Session:
                     "masked_max",
                     "scan_words",
                     "scan_us",
+                    "stall_us",
                     "drift",
                     "stack_free",
                 )
@@ -580,7 +595,8 @@ class Session:
     def gc(self) -> GcReport:
         """Collects constants, stubs and variables that nothing refers to, with interrupts masked."""
         reply = self.device.gc()
-        return GcReport(freed=reply.freed, bytes=reply.bytes, stall_us=reply.stall_us)
+        longest = self.device.status().stall_us
+        return GcReport(freed=reply.freed, bytes=reply.bytes, stall_us=reply.stall_us, longest_us=longest)
 
     def reset(self, *, wait: bool = False) -> HelloReply:
         """Resets the board; with ``wait`` it stays in the bootloader. Live edits go with it."""
@@ -674,7 +690,10 @@ def _warnings(hello: HelloReply, counters: StatusReply, *, known: bool) -> Itera
             f": nothing keeps stray writes from {', '.join(bare)}" if bare else ""
         )
     if flags & HelloFlag.TRIAL:
-        yield "the live generation is on trial: `hotflash confirm` keeps it, else the board takes it back"
+        yield (
+            "the live generation is on trial: `hotflash confirm` keeps it, else the board takes it back in "
+            f"{counters.trial_us / 1e6:.0f} s"
+        )
     if flags & HelloFlag.PARKED:
         ways = "`hotflash restart`" if flags & HelloFlag.FINAL else "`hotflash continue`, `hotflash restart`"
         yield f"the application is parked: {ways} or `hotflash reset`"

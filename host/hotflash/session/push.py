@@ -13,6 +13,7 @@ from hotflash.elf.object import ObjectFile
 from hotflash.errors import FitError, FramesError, HotflashError, StaleError, TypesError, UsageError
 from hotflash.journal import Edit, Journal, Pushed, UnitEdits
 from hotflash.live import slot_key
+from hotflash.session import room
 from hotflash.session.calls import in_the_way, old_calls
 from hotflash.session.core import edits_of, heap_listing
 from hotflash.session.names import defined_functions, global_ident, local_ident
@@ -24,6 +25,7 @@ from hotflash.wire.messages import BeginRequest, CommitMode, SlotFlag, SlotKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hotflash.device import PushResult
     from hotflash.link import Change, Linked, Plan
     from hotflash.live import LiveState
     from hotflash.session.core import Session
@@ -46,6 +48,7 @@ class _How(NamedTuple):
     type_check: bool | None
     progress: Callable[[int, int], None] | None
     trial: int = 0
+    no_undo: bool = False
 
 
 def push(
@@ -56,6 +59,7 @@ def push(
     deadline: float | None,
     trial: int,
     type_check: bool | None,
+    no_undo: bool,
     progress: Callable[[int, int], None] | None,
 ) -> PushReport:
     """See :meth:`Session.push`."""
@@ -66,7 +70,7 @@ def push(
         raise UsageError(f"a trial of {trial} seconds: 1 to {MAX_TRIAL} are possible")
     contents = {path: elf.read_file(path) for path in dict.fromkeys(Path(entry) for entry in objects)}
     loaded = [(ObjectFile.parse(data, str(path)), data) for path, data in contents.items()]
-    return _transact(session, loaded, _How(mode, deadline, type_check, progress, trial))
+    return _transact(session, loaded, _How(mode, deadline, type_check, progress, trial, no_undo))
 
 
 def resync(
@@ -75,6 +79,7 @@ def resync(
     mode: str | None,
     deadline: float | None,
     type_check: bool | None,
+    no_undo: bool,
     progress: Callable[[int, int], None] | None,
 ) -> PushReport:
     """See :meth:`Session.resync`."""
@@ -110,7 +115,7 @@ def resync(
             notes=("no edits are known for this build",),
             lost=(),
         )
-    return _transact(session, loaded, _How(mode, deadline, type_check, progress))
+    return _transact(session, loaded, _How(mode, deadline, type_check, progress, no_undo=no_undo))
 
 
 def _mode(session: Session, mode: str | None, replaced: int) -> str:
@@ -205,24 +210,29 @@ def _attempt(session: Session, loaded: Sequence[tuple[ObjectFile, bytes]], how: 
         slots=tuple(plan.requests),
     )
     limit = session.settings.deadline if how.deadline is None else how.deadline
-    try:
-        result = session.device.push(
-            begin,
+
+    def send(flags: int) -> PushResult:
+        return session.device.push(
+            replace(begin, flags=flags),
             link,
             mode=CommitMode.SAFE if chosen == "safe" else CommitMode.NOW,
             deadline=limit,
             trial=how.trial,
             progress=how.progress,
         )
+
+    try:
+        result, made_room = room.make_room(session, send, no_undo=how.no_undo)
     except FramesError as error:
         raise in_the_way(session, error, objects, limit) from error
     except FitError as error:
         brought = sum(helper.size for helper in plan.helpers if helper.state == "sent")
         share = f", {brought:,} bytes of it helpers from archives" if brought else ""
+        share += room.given_up(session, live.hello)
         listing = heap_listing(session)
         raise FitError(
             f"{error.message}{share}; {listing}" if listing else f"{error.message}{share}",
-            hint=error.hint or "`hotflash gc` frees what nothing uses any more, `hotflash rollback --base` all edits",
+            hint=error.hint or room.what_helps(session, no_undo=how.no_undo),
         ) from error
     with store.locked():
         journal = session.load_journal()
@@ -242,7 +252,7 @@ def _attempt(session: Session, loaded: Sequence[tuple[ObjectFile, bytes]], how: 
         state="waiting" if endless else "live",
         waiting=endless,
         trial=how.trial,
-        notes=report.notes + finishing,
+        notes=report.notes + made_room + finishing,
         size=len(linked[0].image),
         generation=result.generation,
         masked=result.masked,

@@ -276,6 +276,8 @@ class StatusReport:
     generation: int
     undo: bool
     """Whether there is a generation to go back to."""
+    trial: float
+    """Seconds until the board takes the live generation back unless it is confirmed; 0: it is not on trial."""
     boot_count: int
     uptime: float
     """Seconds, wraps after 71 minutes."""
@@ -436,6 +438,8 @@ class GcReport:
     bytes: int
     stall_us: int
     """Microseconds with interrupts masked."""
+    longest_us: int
+    """The most since boot."""
 
 
 @dataclass(frozen=True)

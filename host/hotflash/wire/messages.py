@@ -785,6 +785,8 @@ class StatusReply(Message):
     """Words read by the last reaper pass."""
     scan_us: int = 0
     """Microseconds that the longest reaper pass held up threads."""
+    stall_us: int = 0
+    """Microseconds that the longest masked collection kept interrupts out."""
     drift: int = 0
     """Reference counts that a recount found wrong; must be 0."""
     hooks_bound: int = 0
@@ -793,6 +795,8 @@ class StatusReply(Message):
     """Bytes of the monitor's stack never used."""
     protection: int = 0
     """Protection flags: what the MPU keeps from the application."""
+    trial_us: int = 0
+    """Microseconds until the device takes the generation on trial back; 0: no trial runs."""
 
     def pack(self, w: Writer) -> None:
         """Appends the fields to ``w``."""
@@ -805,10 +809,12 @@ class StatusReply(Message):
         w.u32(self.masked_max)
         w.u32(self.scan_words)
         w.u32(self.scan_us)
+        w.u32(self.stall_us)
         w.u32(self.drift)
         w.uv(self.hooks_bound)
         w.uv(self.stack_free)
         w.u8(self.protection)
+        w.u32(self.trial_us)
 
     @classmethod
     def unpack(cls, r: Reader) -> StatusReply:
@@ -823,10 +829,12 @@ class StatusReply(Message):
             masked_max=r.u32(),
             scan_words=r.u32(),
             scan_us=r.u32(),
+            stall_us=r.u32(),
             drift=r.u32(),
             hooks_bound=r.uv(),
             stack_free=r.uv(),
             protection=r.u8(),
+            trial_us=r.u32(),
         )
 
 

@@ -73,7 +73,7 @@ def error_for(op: int, status: int, message: bytes) -> HotflashError:
         Status.E_GEN: (StaleError, "the board's code changed since this was linked", "push again"),
         Status.E_BUSY: (BusyError, "another transaction is open on the board", "wait until it ends, at most 5 s"),
         Status.E_NOTXN: (RefusedError, "the board has no open transaction; it may have been reset", "push again"),
-        Status.E_NOMEM: (FitError, "does not fit the board's memory", "see `hotflash slots` for what fills it"),
+        Status.E_NOMEM: (FitError, "does not fit the board's memory", None),
         Status.E_RANGE: (RefusedError, f"`{what}` names something outside its range", None),
         Status.E_SEAL: (RefusedError, "the transaction arrived damaged", "push again"),
         Status.E_FAULT: (AccessError, f"`{what}` ended in a bus error", None),
