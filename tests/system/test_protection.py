@@ -77,7 +77,7 @@ def test_stray_write_into_a_slot(dut: Any, project: Project) -> None:
         report = astray(dut, WRITE, address)
         assert "MemManage, data access that the memory protection forbids" in report
         assert f"address {address:#010x}, in slot {slot.handle} of the code heap: value (generation 1)" in report
-        assert re.search(r"at 0x\w{8} stray_write\+", report)
+        assert re.search(r"#0  0x\w{8} stray_write\+", report)
         assert dut.session.device.read(slot.address, 16) == before
         dut.reset()
         turns(dut)
@@ -96,7 +96,7 @@ def test_stray_write_into_the_hook_table_from_a_pushed_function(dut: Any, projec
     hooks = dut.session.device.hooks()
     report = astray(dut, WRITE, address)
     assert re.search(rf"address {address:#010x}, in the hook table: the hook of \w+", report)
-    assert re.search(r"at 0x\w{8} stray_write\+0x\w+ \(generation 1\)", report)
+    assert re.search(r"#0  0x\w{8} stray_write\+0x\w+ \(generation 1\)", report)
     assert dut.session.device.hooks() == hooks
     # What did it can be taken back while the application is parked.
     assert dut.run("rollback").returncode == 0
@@ -126,8 +126,8 @@ def test_ram_is_not_executable(dut: Any) -> None:
     address = dut.session.firmware.symbol("ram_function").address & ~1
     report = astray(dut, CALL_RAM)
     assert "MemManage, instruction fetch from a place that is not executable" in report
-    assert re.search(rf"at {address:#010x} ram_function", report)
-    assert re.search(r"lr: 0x\w{8} (go_astray|main)", report)
+    assert re.search(rf"#0  {address:#010x} ram_function", report)
+    assert re.search(r"#1  0x\w{8} (go_astray|main)", report)
     assert dut.read("called") == 0
 
 
@@ -135,7 +135,7 @@ def test_ram_is_not_executable(dut: Any) -> None:
 def test_no_other_memory_is_executable(dut: Any, board: Board, name: str) -> None:
     report = astray(dut, CALL, board.regions[name].origin)
     assert "instruction fetch from a place that is not executable" in report
-    assert re.search(r"lr: 0x\w{8} stray_call", report)
+    assert re.search(r"#1  0x\w{8} stray_call", report)
 
 
 def test_stack_guard(dut: Any, board: Board) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -90,7 +91,10 @@ def test_header_is_plain_and_complete(app: Path) -> None:
     assert words[2] == 0  # flags: PLAIN
     assert words[3] == names["__hf_header"]
     assert words[4] == board.regions["HF_APP"].origin
-    assert words[7] == 0x10000
+    header = (sdk.include_dir() / "hotflash.h").read_text()
+    abi = re.search(r"#define HF_SERVICES_ABI (0x\w+)u", header)
+    assert abi is not None
+    assert words[7] == int(abi[1], 16)
     assert words[8] == board.vectors
     assert words[9] == board.regions["HF_HOOKS"].origin
     assert words[10] == 1024
