@@ -31,7 +31,8 @@ STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION, STT_FILE, STT_COMMON, STT_TLS, ST
 PT_LOAD = 1
 MAX_FILE = 1 << 27
 """Bytes of the largest file that is read."""
-_DATA = SHF_ALLOC | SHF_EXECINSTR
+CODE = SHF_ALLOC | SHF_EXECINSTR
+"""Flags of sections that hold code."""
 
 EHDR = struct.Struct("<16sHHIIIIIHHHHHH")
 SHDR = struct.Struct("<10I")
@@ -209,11 +210,14 @@ def _read_sections(
         raise fail("its sections overlap in the file")
     names = data[raw[strndx][4] : raw[strndx][4] + raw[strndx][5]]
     sections = []
+    known: dict[int, str] = {}
     for index, (name, kind, flags, address, offset, size, link, info, align, ent) in enumerate(raw):
-        try:
-            text = string_at(names, name)
-        except ValueError:
-            raise fail(f"section {index}: its name is outside the string table") from None
+        text = known.get(name)
+        if text is None:
+            try:
+                text = known[name] = string_at(names, name)
+            except ValueError:
+                raise fail(f"section {index}: its name is outside the string table") from None
         if align & (align - 1):
             raise fail(f"section {text}: alignment {align} is not a power of two")
         sections.append(Section(index, text, kind, flags, address, size, link, info, align or 1, ent, offset, data))
@@ -240,8 +244,20 @@ class RawSymbol:
     index: int
 
 
-def read_symbols(container: Container, *, keep_sections: bool) -> list[RawSymbol]:
-    """The symbol table in file order; without ``keep_sections`` section and file symbols are left out."""
+class DamagedError(ValueError):
+    """What is wrong with a table, to be said together with the file's name: message and hint."""
+
+    def __init__(self, what: str, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
+SymbolSource = tuple[bytes, bytes, tuple[int, ...]]
+"""All that symbols are made of: their table, their names, and the flags of the file's sections."""
+
+
+def symbol_source(container: Container) -> SymbolSource:
+    """The bytes of the symbol table and of its names, checked as a whole."""
     table = container.of_kind(SHT_SYMTAB)
     if table is None:
         raise container.fail("has no symbol table", "do not strip it")
@@ -253,24 +269,37 @@ def read_symbols(container: Container, *, keep_sections: bool) -> list[RawSymbol
     names = sections[table.link].data
     if names and names[-1] != 0:
         raise container.fail("the symbol table's names are not terminated")
-    limit, found = len(names), len(sections)
+    return table.data, names, tuple([s.flags for s in sections])
+
+
+def read_symbols(container: Container, *, keep_sections: bool) -> list[RawSymbol]:
+    """The symbol table in file order; without ``keep_sections`` section and file symbols are left out."""
+    try:
+        return parse_symbols(*symbol_source(container), keep_sections=keep_sections)
+    except DamagedError as error:
+        raise container.fail(str(error), error.hint) from None
+
+
+def parse_symbols(table: bytes, names: bytes, flags: Sequence[int], *, keep_sections: bool) -> list[RawSymbol]:
+    """What :func:`read_symbols` gives; DamagedError for what is no symbol of a file with such sections."""
+    limit, found = len(names), len(flags)
     room = 4 * limit + (1 << 20)  # names may share their ends, but not so much that memory runs out
     symbols = []
     unit, group = "", 0
-    for index, (name, value, size, info, _, section) in enumerate(SYM.iter_unpack(table.data)):
+    for index, (name, value, size, info, _, section) in enumerate(SYM.iter_unpack(table)):
         if name >= limit and (name or limit):
-            raise container.fail(f"symbol {index}: its name is outside the string table")
+            raise DamagedError(f"symbol {index}: its name is outside the string table")
         text = names[name : names.index(0, name)].decode("utf-8", "replace") if name else ""
         room -= len(text)
         if room < 0:
-            raise container.fail(f"symbol {index}: its name overlaps those of other symbols too much")
+            raise DamagedError(f"symbol {index}: its name overlaps those of other symbols too much")
         kind, bind = info & 15, info >> 4
         if section >= found and section < SHN_LORESERVE:
-            raise container.fail(f"symbol {index} ({text}) is in section {section}; there are only {found}")
-        if kind == STT_NOTYPE and size and 0 < section < found and sections[section].flags & _DATA == SHF_ALLOC:
+            raise DamagedError(f"symbol {index} ({text}) is in section {section}; there are only {found}")
+        if kind == STT_NOTYPE and size and 0 < section < found and flags[section] & CODE == SHF_ALLOC:
             kind = STT_OBJECT  # GNU as gives `.local`, `.comm` variables no type
         if section >= SHN_LORESERVE and section not in (SHN_ABS, SHN_COMMON):
-            raise container.fail(f"symbol {index} ({text}) has the unknown section index {section:#x}")
+            raise DamagedError(f"symbol {index} ({text}) has the unknown section index {section:#x}")
         if kind == STT_FILE:
             unit, group = text, group + 1
             if not keep_sections:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hotflash.elf import attributes as attrs
 from hotflash.elf import format as elf
+from hotflash.elf import symbols
 from hotflash.elf.format import Container, RawSymbol, Section
 
 if TYPE_CHECKING:
@@ -44,18 +45,20 @@ class ObjectFile:
         """What messages call the object."""
         self.container = container
         self.sections: list[Section] = container.sections
-        self.symbols: list[Symbol] = elf.read_symbols(container, keep_sections=True)
+        self.table = symbols.read(container)
+        """What follows from the symbols alone; objects with the same symbols share it."""
+        self.symbols: list[Symbol] = self.table.symbols
         self.attributes: dict[int, int | str] = {}
         """Build attributes by tag; see :mod:`hotflash.elf.attributes`."""
         section = container.of_kind(elf.SHT_ARM_ATTRIBUTES)
         if section is not None:
             self.attributes = attrs.parse(section.data, container.fail)
         self._relocation_sections: dict[int, list[Section]] = {}
-        for section in self.sections:
-            if section.kind in (elf.SHT_REL, elf.SHT_RELA):
-                if not 0 < section.info < len(self.sections):
-                    raise self.fail(f"{section.name} relocates section {section.info}, which does not exist")
-                self._relocation_sections.setdefault(section.info, []).append(section)
+        rel, rela, count = elf.SHT_REL, elf.SHT_RELA, len(self.sections)
+        for section in [s for s in self.sections if s.kind == rel or s.kind == rela]:  # noqa: PLR1714
+            if not 0 < section.info < count:
+                raise self.fail(f"{section.name} relocates section {section.info}, which does not exist")
+            self._relocation_sections.setdefault(section.info, []).append(section)
         self._relocations: dict[int, list[Relocation]] = {}
         self._check()
 
@@ -77,31 +80,29 @@ class ObjectFile:
         lto = next((s.name for s in self.sections if s.name.startswith(".gnu.lto_")), None)
         if lto is not None and not any(s.code and s.size for s in self.sections):
             raise self.fail("holds LTO bytecode instead of code", "compile without -flto")
-        for symbol in self.symbols:
-            if not 0 < symbol.section < elf.SHN_LORESERVE or symbol.kind == elf.STT_FILE:
-                continue
-            section = self.sections[symbol.section]
-            # Hand-written functions may claim more than they have (newlib's strcmp does); they end with their section.
-            size = symbol.size if symbol.kind == elf.STT_OBJECT else 0
-            if symbol.kind in (elf.STT_FUNC, elf.STT_OBJECT) and (symbol.value & ~1) + size > section.size:
+        sections = self.sections
+        for index, (end, symbol) in self.table.extents.items():
+            section = sections[index]
+            if end > section.size:
                 raise self.fail(
                     f"symbol {symbol.name} ({symbol.size:#x} bytes at {symbol.value:#x}) reaches behind the end of "
                     f"its section {section.name} ({section.size:#x} bytes)"
                 )
-            if section.alloc and section.code and symbol.name[:2] == "$a" and symbol.name[2:3] in ("", "."):
-                raise self.fail(
-                    f"section {section.name} holds ARM-mode code, which Cortex-M cannot execute", "compile with -mthumb"
-                )
+        for index in self.table.arm:
+            raise self.fail(
+                f"section {sections[index].name} holds ARM-mode code, which Cortex-M cannot execute",
+                "compile with -mthumb",
+            )
 
     @cached_property
     def unit(self) -> str:
         """The first STT_FILE name: the source file that this object was compiled from, or empty."""
-        return next((s.name for s in self.symbols if s.kind == elf.STT_FILE), "")
+        return self.table.unit
 
     @cached_property
     def has_threads(self) -> bool:
         """It defines or uses thread-local variables."""
-        return any(s.kind == elf.STT_TLS for s in self.symbols)
+        return self.table.has_threads
 
     def relocations(self, section: int) -> list[Relocation]:
         """The relocations of a section in offset order; places and symbols are checked."""
@@ -110,10 +111,45 @@ class ObjectFile:
             found = self._relocations[section] = self._read_relocations(section)
         return found
 
+    def relocated_by(self, section: int) -> frozenset[int]:
+        """Indices of the symbols that a section refers to."""
+        relocations = self.relocations(section)
+        kept = self.table.relocations.get(section)
+        return kept[2] if kept is not None and kept[1] is relocations else frozenset(map(_symbol_of, relocations))
+
     def _read_relocations(self, index: int) -> list[Relocation]:
-        target = self.sections[index]
+        sections = self._relocation_sections.get(index)
+        if sections is None:
+            return []
+        target, table = self.sections[index], self.table
+        source = [(s.kind, s.entsize, s.data) for s in sections]
+        kept = table.relocations.get(index)
+        if kept is not None and kept[0] == source:
+            found = kept[1]
+        else:
+            found = self._take_apart(target, sections)
+            if target.alloc:
+                table.room += len(kept[1]) if kept is not None else 0
+                if len(found) <= table.room:
+                    table.room -= len(found)
+                    table.relocations[index] = source, found, frozenset(map(_symbol_of, found))
+                elif kept is not None:
+                    table.relocations.pop(index, None)
+                    table.fields.pop(index, None)
+        if not found:
+            return found
+        plain = target.kind not in (0, elf.SHT_NOBITS) and not target.flags & elf.SHF_COMPRESSED
+        size = target.size if plain else len(self.contents(target))
+        if found[-1][0] >= size:
+            offset, kind = found[-1][:2]
+            raise self.fail(
+                f"{target.name}+{offset:#x}: relocation of kind {kind} is behind the section's end ({size:#x} bytes)"
+            )
+        return found
+
+    def _take_apart(self, target: Section, sections: list[Section]) -> list[Relocation]:
         found: list[Relocation] = []
-        for section in self._relocation_sections.get(index, ()):
+        for section in sections:
             layout = elf.REL if section.kind == elf.SHT_REL else elf.RELA
             if section.size % layout.size or (section.entsize not in (0, layout.size)):
                 raise self.fail(f"{section.name}: {section.size} bytes are not whole relocations")
@@ -121,20 +157,13 @@ class ObjectFile:
                 found += [(o, i & 0xFF, i >> 8, None) for o, i in elf.REL.iter_unpack(section.data)]
             else:
                 found += [(o, i & 0xFF, i >> 8, a) for o, i, a in elf.RELA.iter_unpack(section.data)]
-        if not found:
-            return found
-        count, size = len(self.symbols), len(self.contents(target))
-        if max(found, key=_symbol_of)[2] >= count:
+        count = len(self.symbols)
+        if found and max(found, key=_symbol_of)[2] >= count:
             offset, kind, symbol, _ = max(found, key=_symbol_of)
             raise self.fail(
                 f"{target.name}+{offset:#x}: relocation of kind {kind} names symbol {symbol}; there are only {count}"
             )
         found.sort(key=_offset_of)
-        if found[-1][0] >= size:
-            offset, kind = found[-1][:2]
-            raise self.fail(
-                f"{target.name}+{offset:#x}: relocation of kind {kind} is behind the section's end ({size:#x} bytes)"
-            )
         return found
 
     def contents(self, section: Section) -> bytes:
@@ -158,20 +187,14 @@ class ObjectFile:
     @cached_property
     def mapping(self) -> dict[int, tuple[list[int], list[str]]]:
         """Per section: offsets where the content's nature changes and the nature: ``t`` Thumb, ``d`` data."""
-        marks: dict[int, list[tuple[int, str]]] = {}
-        for s in self.symbols:
-            if s.kind == elf.STT_NOTYPE and s.name[:1] == "$" and s.name[1:2] in "td" and s.name[2:3] in ("", "."):
-                marks.setdefault(s.section, []).append((s.value, s.name[1:2]))
-        result = {}
-        for section, entries in marks.items():
-            entries.sort()
-            offset, nature = entries[-1]
-            if section < len(self.sections) and offset > self.sections[section].size:
+        marks = self.table.marks
+        for section, (offsets, natures) in marks.items():
+            if section < len(self.sections) and offsets[-1] > self.sections[section].size:
                 raise self.fail(
-                    f"the mapping symbol ${nature} is at {self.sections[section].name}+{offset:#x}, behind its end"
+                    f"the mapping symbol ${natures[-1]} is at {self.sections[section].name}+{offsets[-1]:#x}, behind "
+                    f"its end"
                 )
-            result[section] = ([offset for offset, _ in entries], [nature for _, nature in entries])
-        return result
+        return marks
 
     def nature(self, section: int, offset: int) -> str:
         """``t`` where ``offset`` of a section is in Thumb code, ``d`` in data, empty where nothing says."""
