@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hotflash.errors import LinkError
@@ -26,12 +27,13 @@ from hotflash.link.model import (
     Target,
     Variable,
 )
-from hotflash.link.thumb import B24_MASK, NO_BRANCHES, VENEER_MOST, get_b24, veneer_target
+from hotflash.link.thumb import NO_BRANCHES, VENEER_MOST, get_b24, veneer_target
 
 if TYPE_CHECKING:
     from hotflash.elf.firmware import Firmware, Symbol
 
-_REF = struct.Struct("<IBqBQ")
+_REF = "IBqBQ"
+_REF_SIZE = struct.calcsize("<" + _REF)
 _U = struct.Struct("<I")
 
 
@@ -46,19 +48,34 @@ class Condenser:
     def component(self, root: Piece) -> Component:
         """The group of a piece; it and all that it refers to have their hash afterwards."""
         if root.component is None:
-            self._search(root)
+            edges = self._edges(root)
+            if edges:
+                self._search(root, edges)
+            else:
+                _group([root])
         assert root.component is not None  # noqa: S101 - the search ends with the root's group
         return root.component
 
-    def _enter(self, piece: Piece) -> tuple[Piece, list[Piece], int]:
+    @staticmethod
+    def _edges(piece: Piece) -> list[Piece]:
+        """What a piece refers to and has no group yet. Most refer to texts at the most, which refer to nothing."""
+        piece.view.scan(piece)
+        edges = []
+        for target in dict.fromkeys([ref[2] for ref in piece.refs if type(ref[2]) is Piece]):
+            if target.component is None:
+                if target is not piece and not target.view.scan(target).refs:
+                    _group([target])
+                else:
+                    edges.append(target)
+        return edges
+
+    def _enter(self, piece: Piece, edges: list[Piece]) -> tuple[Piece, list[Piece], int]:
         self._index[piece] = self._low[piece] = len(self._index)
         self._stack.append(piece)
-        piece.view.scan(piece)
-        edges = list(dict.fromkeys(ref[2] for ref in piece.refs if type(ref[2]) is Piece))
         return piece, edges, 0
 
-    def _search(self, root: Piece) -> None:
-        work = [self._enter(root)]
+    def _search(self, root: Piece, first: list[Piece]) -> None:
+        work = [self._enter(root, first)]
         while work:
             piece, edges, at = work.pop()
             descended = False
@@ -66,10 +83,11 @@ class Condenser:
                 target = edges[at]
                 at += 1
                 if target not in self._index:
-                    work += [(piece, edges, at), self._enter(target)]
-                    descended = True
-                    break
-                if target.component is None:
+                    if target.component is None:
+                        work += [(piece, edges, at), self._enter(target, self._edges(target))]
+                        descended = True
+                        break
+                elif target.component is None:
                     self._low[piece] = min(self._low[piece], self._index[target])
             if descended:
                 continue
@@ -89,30 +107,52 @@ class Condenser:
                 f"{pieces[0].view.object.name}: {pieces[0].name} and {pieces[1].name} refer into each other's bodies",
                 hint="recompile without -fno-function-sections, or flash the new build",
             )
-        component = Component(pieces)
-        for member in pieces:
-            member.component = component
-        component.hash = content_hash(pieces)
+        _group(pieces)
+
+
+def _group(pieces: list[Piece]) -> None:
+    component = Component(pieces)
+    for member in pieces:
+        member.component = component
+    component.hash = content_hash(pieces)
 
 
 def content_hash(pieces: list[Piece]) -> int:
     """The hash of a slot's content (docs/SPEC.md, Content hashes)."""
     place = {piece: number for number, piece in enumerate(pieces)}
-    parts: list[bytes] = []
-    pack = _REF.pack
+    parts: list[bytes | bytearray] = []
     for piece in pieces:
         parts.append(piece.masked or bytes(piece.size))
-        for offset, kind, target, addend in piece.refs:
-            tag, token = target.tag, target.token
-            if type(target) is Piece:
-                if target in place:
-                    tag, token = TAG_SAME_SLOT, place[target]
-                elif target.function is not None:
-                    tag, token = TAG_IDENT, target.function.ident
-                else:
-                    tag, token = TAG_HASH, target.component.hash if target.component else 0
-            parts.append(pack(offset, kind, addend, tag, token))
+        shape = piece.shape if len(pieces) == 1 else None
+        packed = shape.packed(piece.refs) if shape is not None else b""
+        if packed:
+            parts.append(packed)
+        elif piece.refs:
+            packed = _pack(piece.refs, place)
+            parts.append(packed)
+            if shape is not None:
+                shape.pack(packed, _REF_SIZE)
     return int.from_bytes(hashlib.sha256(b"".join(parts)).digest()[:8], "little")
+
+
+def _pack(refs: list[Ref], place: dict[Piece, int]) -> bytes:
+    """References as they are hashed; ``place`` numbers the pieces of their slot."""
+    values: list[int] = []
+    for offset, kind, target, addend in refs:
+        if type(target) is not Piece:
+            values += (offset, kind, addend, target.tag, target.token)
+        elif target in place:
+            values += (offset, kind, addend, TAG_SAME_SLOT, place[target])
+        elif target.function is not None:
+            values += (offset, kind, addend, TAG_IDENT, target.function.ident)
+        else:
+            values += (offset, kind, addend, TAG_HASH, target.component.hash if target.component else 0)
+    return _refs(len(refs)).pack(*values)
+
+
+@lru_cache(maxsize=256)
+def _refs(count: int) -> struct.Struct:
+    return struct.Struct("<" + count * _REF)
 
 
 class Base:
@@ -180,24 +220,11 @@ class Base:
         first = refs[0][0]
         if base[:first] != masked[:first]:
             return None
-        own = bytearray(base)
+        own = int.from_bytes(base, "little") ^ int.from_bytes(masked, "little")
+        if own & piece.mask and not self._gone(base, own & piece.mask, refs):
+            return None
         pairs: list[tuple[Piece, int]] = []
         halves: dict[tuple[Piece, int], list[int | None]] = {}
-        for ref in refs:
-            at, number = ref[0], ref[1]
-            if number == reloc.ABS32:
-                own[at : at + 4] = b"\0\0\0\0"
-            elif number in (reloc.THM_CALL, reloc.THM_JUMP24):
-                if type(ref[2]) is Missing and base[at : at + 4] in NO_BRANCHES:
-                    own[at : at + 4] = masked[at : at + 4]
-                    continue
-                _U.pack_into(own, at, _U.unpack_from(own, at)[0] & B24_MASK)
-            else:
-                kind = reloc.KINDS[number]
-                field = int.from_bytes(own[at : at + kind.width], "little") & kind.mask
-                own[at : at + kind.width] = field.to_bytes(kind.width, "little")
-        if own != masked:
-            return None
         for ref in refs:
             if not self._field(ref, base, address, pairs, halves):
                 return None
@@ -206,6 +233,15 @@ class Base:
                 return None
             pairs.append((target, ((high << 16 | low) - addend) & 0xFFFFFFFF))
         return pairs
+
+    @staticmethod
+    def _gone(base: bytes, differ: int, refs: list[Ref]) -> bool:
+        """Whether bits differ only where ld replaced a branch to what is missing by an instruction without effect."""
+        for at, number, target, _ in refs:
+            kind = reloc.KINDS[number]
+            if type(target) is Missing and kind.branch and base[at : at + kind.width] in NO_BRANCHES:
+                differ &= ~((1 << 8 * kind.width) - 1 << 8 * at)
+        return not differ
 
     def _field(
         self,

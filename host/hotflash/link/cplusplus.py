@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from hotflash.link.model import Piece, Target
     from hotflash.link.view import View
 
-_EXCEPTIONS = {
+_EXCEPTIONS = frozenset({
     "__cxa_allocate_exception", "__cxa_throw", "__cxa_rethrow", "__cxa_begin_catch", "__cxa_end_catch",
     "__cxa_end_cleanup", "__cxa_get_exception_ptr", "_Unwind_Resume",
-}  # fmt: skip
+})  # fmt: skip
 """What code calls that throws, catches, or cleans up while unwinding (Itanium C++ ABI, level II; EHABI32, 8)."""
 _CANTUNWIND = 1
 """Second word of an index table entry of a function that nothing unwinds through (EHABI32, 6)."""
@@ -27,8 +27,9 @@ _ARRAYS = (elf.SHT_INIT_ARRAY, elf.SHT_PREINIT_ARRAY)
 def check_exceptions(piece: Piece) -> None:
     """Refuses code that throws or catches: the firmware's unwinder knows no code in the heap."""
     obj = piece.view.object
-    used = {obj.symbols[r[2]].name for r in obj.relocations(piece.section)} & _EXCEPTIONS
-    if used:
+    found = obj.relocated_by(piece.section) & obj.table.named(_EXCEPTIONS)
+    if found:
+        used = {obj.symbols[index].name for index in found}
         raise LinkError(
             f"{obj.name}: {piece.name} throws, catches or cleans up after exceptions ({', '.join(sorted(used))}), and "
             f"unwinding stops at pushed code",

@@ -70,6 +70,8 @@ class Names:
         self._object = obj
         self._groups: dict[str, dict[str, Symbol]] = {}
         self._clang = is_clang(obj)
+        self.told_by_debug = False
+        """The object's debug information was asked which static is which."""
         self._statics: dict[tuple[str, str], dict[int, Callable[[], Symbol | None]]] = {}
         self._bases: dict[str, dict[str, tuple[Symbol, ...]]] = {}
 
@@ -187,6 +189,7 @@ class Names:
         """The function that a function static belongs to, as far as it is known."""
         if self._clang:
             return symbol.name.split(".", 1)[0]
+        self.told_by_debug = True
         if len(users) == 1 and not has_inlining(self._object):
             return next(iter(users))
         part = object_parts(self._object, symbol.unit).get((symbol.section, symbol.value))
@@ -194,6 +197,7 @@ class Names:
 
     def _order(self, symbol: ObjectSymbol) -> tuple[int, str]:
         """By the order of the source, which the debug information keeps."""
+        self.told_by_debug = True
         places = list(object_parts(self._object, symbol.unit))
         place = symbol.section, symbol.value
         return places.index(place) if place in places else len(places), symbol.name

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hotflash.elf.firmware import Site, Symbol
     from hotflash.elf.object import Symbol as ObjectSymbol
+    from hotflash.link.shapes import Shape
     from hotflash.link.view import View
     from hotflash.wire.messages import Slot
 
@@ -51,6 +52,11 @@ class Target:
         """Why nothing that is pushed may refer to it: message and hint."""
 
 
+def is_fixed(target: Target) -> bool:
+    """Whether it is a place of the firmware, the same for all links against it, which nothing has to be kept for."""
+    return type(target) is Target and target.handle is None and target.problem is None and target.slot is None
+
+
 class Missing(Target):
     """An undefined weak symbol: its address is 0, and branches to it do nothing."""
 
@@ -78,8 +84,8 @@ Ref = tuple[int, int, Target, int]
 class Piece(Target):
     """A part of an object that is placed as a whole: one function, one constant, one variable's initial value."""
 
-    __slots__ = ("align", "base", "code", "component", "data", "function", "masked", "offset", "refs", "section",
-                 "size", "start", "symbol", "view", "writable")  # fmt: skip
+    __slots__ = ("align", "base", "code", "component", "data", "function", "mask", "masked", "offset", "refs",
+                 "section", "shape", "size", "start", "symbol", "view", "writable")  # fmt: skip
 
     def __init__(
         self, view: View, name: str, section: int, start: int, size: int, *, align: int, code: bool, writable: bool
@@ -100,7 +106,11 @@ class Piece(Target):
         """The function that others know it as."""
         self.masked: bytes | None = None
         """Contents with relocated fields zeroed; None until scanned."""
+        self.mask = -1
+        """A one for every bit of the contents that is in no relocated field, as a little-endian number."""
         self.refs: list[Ref] = []
+        self.shape: Shape | None = None
+        """Of its references, when it is known."""
         self.component: Component | None = None
         self.offset = 0
         """In its slot's payload."""
@@ -111,7 +121,7 @@ class Piece(Target):
 class Function(Target):
     """A function with an identity. As a target it is the static entry, whatever version runs."""
 
-    __slots__ = ("fw", "ident", "new", "nops", "piece", "site", "stub", "symbol")
+    __slots__ = ("entry", "fw", "ident", "new", "nops", "piece", "site", "stub", "symbol")
 
     def __init__(self, piece: Piece, symbol: ObjectSymbol, ident: int) -> None:
         super().__init__(symbol.name, token=ident)
@@ -122,6 +132,8 @@ class Function(Target):
         self.site: Site | None = None
         self.fw: Symbol | None = None
         """The firmware's symbol."""
+        self.entry: Target = self
+        """What references lead to: of a function that the firmware has a target that outlives the link."""
         self.stub: Slot | None = None
         """The live entry stub of a function that came with an earlier patch."""
         self.new = False
@@ -150,10 +162,11 @@ class Variable(Target):
 class Component:
     """Pieces that refer to each other in a circle, so that they must share a slot; mostly just one."""
 
-    __slots__ = ("done", "hash", "pieces")
+    __slots__ = ("code", "done", "hash", "pieces")
 
     def __init__(self, pieces: list[Piece]) -> None:
         self.pieces = pieces
+        self.code = pieces[0].code or (len(pieces) > 1 and any(p.code for p in pieces))
         self.hash = 0
         self.done = False
         """A place is decided."""
@@ -163,7 +176,7 @@ class SlotPlan:
     """A slot to be allocated."""
 
     __slots__ = ("address", "align", "data", "deps", "function", "hash", "hook", "ident", "kind", "live_deps",
-                 "ordinal", "pieces", "refs", "size", "skip", "where", "zero")  # fmt: skip
+                 "ordinal", "pending", "pieces", "refs", "size", "skip", "where", "zero")  # fmt: skip
 
     def __init__(self, kind: int, name: str, *, ident: int, hash_: int) -> None:
         self.kind = kind
@@ -178,6 +191,8 @@ class SlotPlan:
         self.data = bytearray()
         self.refs: list[Ref] = []
         """References by offset in the payload."""
+        self.pending: list[Ref] | None = None
+        """Those that ``data`` does not have yet; None for all."""
         self.pieces: list[Piece] = []
         """What it holds, in the payload's order."""
         self.deps: dict[SlotPlan, None] = {}

@@ -147,13 +147,16 @@ class Plan:
                 slot.data[:] = thumb.stub(hook_base + 4 * (grant.hook - 1), wide=self._linker.wide)
         symbols: dict[str, int] = {}
         image = bytearray()
+        addresses: dict[Target, int] = {}
         for slot in self._slots:
             symbols[f"{slot.where}.entry" if slot.kind == SlotKind.STUB else slot.where] = slot.address
             if slot.zero:
                 continue
             data = bytearray(slot.data)
             data += bytes(slot.size - len(data))
-            apply(data, slot.refs, slot.address, partial(_place, slot), wide=self._linker.wide)
+            place = partial(_place, slot)
+            refs = slot.refs if slot.pending is None else slot.pending
+            apply(data, refs, slot.address, place, wide=self._linker.wide, addresses=addresses)
             image += data
         pairs = []
         for slot in self._slots:

@@ -170,6 +170,9 @@ def _kinds() -> dict[int, Kind]:
 KINDS = _kinds()
 """The kinds that are handled, by number."""
 
+REACH = {kind.number: kind.reach for kind in KINDS.values() if kind.reach is not None}
+"""Of branches: least and greatest offset that the field holds."""
+
 IGNORED = {NONE, V4BX}
 """Kinds without an effect here: V4BX marks a BX for ARMv4 linkers."""
 

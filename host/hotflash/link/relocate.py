@@ -7,25 +7,28 @@ are, and when that is known, differs.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotflash.elf import attributes
 from hotflash.errors import LinkError
 from hotflash.link import reloc, thumb
+from hotflash.link.fields import Fields
 from hotflash.link.model import Missing, Piece, Target, ThreadLocal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from hotflash.elf.format import Section
     from hotflash.elf.object import ObjectFile, Relocation
+    from hotflash.link.fields import Place as Field
     from hotflash.link.model import Ref
 
-_I = struct.Struct("<i")
 _U = struct.Struct("<I")
 
 Entry = tuple[Target, int, int]
 """A symbol's target, its offset from there, and its Thumb bit."""
+Resolve = Callable[[int, int, int, str, int], Entry]
 
 _NARROW = {11, 12, 16}
 """Values of Tag_CPU_arch without LDR.W to the PC and NOP.W: ARMv6-M, ARMv6S-M, ARMv8-M Baseline."""
@@ -43,54 +46,36 @@ def read(
     data: bytearray,
     relocations: Sequence[Relocation],
     entries: Sequence[Entry | None],
-    resolve: Callable[[int, int, int, str, int], Entry],
+    resolve: Resolve,
 ) -> list[Ref]:
     """Takes the references out of ``data``, the bytes of ``section`` from ``start`` on: fields become zero.
 
     ``entries`` are the targets known so far by symbol index; for others ``resolve`` is called with the symbol's
     index, the addend, what the field counts from beyond its place, the section's name and the offset.
     """
-    size = len(data)
+    fields = Fields.of(obj, section, start, len(data), relocations)
+    data[:], places = fields.take(data)
+    return bind(obj, section, fields, places, entries, resolve)
+
+
+def bind(
+    obj: ObjectFile,
+    section: Section,
+    fields: Fields,
+    places: Sequence[Field],
+    entries: Sequence[Entry | None],
+    resolve: Resolve,
+) -> list[Ref]:
+    """The references of fields; for ``entries`` and ``resolve`` see :func:`read`."""
     refs: list[Ref] = []
-    get_i, put_u, put, get_b24 = _I.unpack_from, _U.pack_into, refs.append, thumb.get_b24
-    for offset, number, symbol, explicit in relocations:
-        at = offset - start
-        if number == 2 and at + 4 <= size:  # R_ARM_ABS32: half of all relocations
-            addend = get_i(data, at)[0] if explicit is None else explicit
-            put_u(data, at, 0)
-            entry = entries[symbol] or resolve(symbol, addend, 0, section.name, offset)
-            put((at, 2, entry[0], entry[1] + addend | entry[2]))
-            continue
-        if (number == 10 or number == 30) and at + 4 <= size:  # noqa: PLR1714 - BL, B.W: most of the others
-            addend = get_b24(data, at) if explicit is None else explicit
-            put_u(data, at, _U.unpack_from(data, at)[0] & thumb.B24_MASK)
-            entry = entries[symbol] or resolve(symbol, addend, 4, section.name, offset)
-            put((at, number, entry[0], entry[1] + addend))
-            continue
-        if number in reloc.IGNORED:
-            continue
-        kind = reloc.KINDS.get(number)
-        where = f"{obj.name}: {section.name}+{offset:#x}"
-        if kind is None:
-            raise LinkError(
-                f"{where}: {reloc.name_of(number)} against {obj.symbols[symbol].name or '?'} is not handled",
-                hint="compile without position-independent or special code models",
-            )
-        if at + kind.width > size:
-            name = obj.symbols[symbol].name or "?"
-            raise LinkError(f"{where}: {kind.name} against {name} reaches behind the end of its section")
-        addend = (kind.addend or kind.get)(data, at) if explicit is None else explicit
-        field = int.from_bytes(data[at : at + kind.width], "little") & kind.mask
-        data[at : at + kind.width] = field.to_bytes(kind.width, "little")
-        entry = entries[symbol] or resolve(symbol, addend, 4 if kind.branch else 0, section.name, offset)
-        if (number in reloc.THREAD) != (type(entry[0]) is ThreadLocal):
-            raise _mixed(where, number, entry[0])
-        bit = entry[2] if not kind.branch and number not in reloc.NO_THUMB_BIT and kind.part != "high" else 0
-        put((at, number, entry[0], entry[1] + addend | bit))
-    if obj.has_threads:
+    put, name, start = refs.append, section.name, fields.start
+    for at, number, symbol, addend, bit, bias in places:
+        target, offset, thumb_bit = entries[symbol] or resolve(symbol, addend, bias, name, start + at)
+        put((at, number, target, offset + addend | thumb_bit & bit))
+    if fields.threads or obj.has_threads:
         for at, number, target, _ in refs:
-            if type(target) is ThreadLocal and number not in reloc.THREAD:
-                raise _mixed(f"{obj.name}: {section.name}+{at + start:#x}", number, target)
+            if (number in reloc.THREAD) != (type(target) is ThreadLocal):
+                raise _mixed(f"{obj.name}: {name}+{at + start:#x}", number, target)
     return refs
 
 
@@ -121,34 +106,33 @@ def extend(
     """
     made: dict[tuple[Target, int], int] = {}
     words: dict[Target, int] = {}
-    for number, (at, kind_number, target, addend) in enumerate(refs):
-        if kind_number == reloc.ABS32:
-            continue
-        if kind_number == reloc.TLS_IE32:
-            offset = words.get(target)
-            if offset is None:
-                data += bytes(-len(data) % 4 + 4)
-                offset = words[target] = len(data) - 4
-                refs.append((offset, reloc.TLS_LE32, target, 0))
-            refs[number] = (at, reloc.REL32, here, offset + addend)
-            continue
-        kind = reloc.KINDS[kind_number]
-        if kind.reach is None or target is here or type(target) is Missing:
+    jump = thumb.veneer(0, wide=wide)
+    limits, end = reloc.REACH, len(data)
+    for number, (at, kind, target, addend) in [e for e in enumerate(refs) if e[1][1] in limits]:
+        if target is here or type(target) is Missing:
             continue
         reach = reaches(target)
         if reach is None:
             continue
-        first, last = reach
-        if first + addend - high - at >= kind.reach[0] and last + addend - low - at <= kind.reach[1]:
+        least, most = limits[kind]
+        if reach[0] + addend - high - at >= least and reach[1] + addend - low - at <= most:
             continue
         offset = made.get((target, addend))
         if offset is None:
-            data += bytes(-len(data) % 4)
-            offset = made[target, addend] = len(data)
-            data += thumb.veneer(0, wide=wide)
+            offset = made[target, addend] = end + (-end & 3)
+            data += bytes(offset - end)
+            data += jump
+            end = offset + len(jump)
             odd = (target.address or 0) & 1  # of a linker script's symbol for a function: it has no type
-            refs.append((len(data) - 4, reloc.ABS32, target, (addend + 4 + odd | 1) - odd))
-        refs[number] = (at, kind_number, here, offset - 4)
+            refs.append((end - 4, reloc.ABS32, target, (addend + 4 + odd | 1) - odd))
+        refs[number] = (at, kind, here, offset - 4)
+    for number, (at, _, target, addend) in [e for e in enumerate(refs) if e[1][1] == reloc.TLS_IE32]:
+        word = words.get(target)
+        if word is None:
+            data += bytes(-len(data) % 4 + 4)
+            word = words[target] = len(data) - 4
+            refs.append((word, reloc.TLS_LE32, target, 0))
+        refs[number] = (at, reloc.REL32, here, word + addend)
 
 
 def place_of(target: Target) -> int | None:
@@ -185,27 +169,36 @@ class Place(NamedTuple):
 
 
 def apply(
-    data: bytearray, refs: Sequence[Ref], address: int, place: Callable[[int], Place | None], *, wide: bool
+    data: bytearray,
+    refs: Sequence[Ref],
+    address: int,
+    place: Callable[[int], Place | None],
+    *,
+    wide: bool,
+    addresses: dict[Target, int] | None = None,
 ) -> None:
     """Writes references into ``data``, which starts at ``address``.
 
-    ``place`` says for an offset which place of an object it is, None for what the linker made.
+    ``place`` says for an offset which place of an object it is, None for what the linker made. ``addresses``
+    remembers where targets are, for all that is linked at once.
     """
-    put_word, put_b24 = _U.pack_into, thumb.put_b24
-    addresses: dict[Target, int] = {}
+    put_word, get_word, b24, keep = _U.pack_into, _U.unpack_from, thumb.b24, thumb.B24_MASK
+    if addresses is None:
+        addresses = {}
+    known = addresses.get
     for at, number, target, addend in refs:
-        value = addresses.get(target)
+        value = known(target)
         if value is None:
             value = addresses[target] = address_of(target)
-        if number == reloc.ABS32:
+        if number == 2:  # R_ARM_ABS32
             put_word(data, at, value + addend & 0xFFFFFFFF)
             continue
         try:
             if type(target) is Missing and reloc.KINDS[number].branch:
                 width = reloc.KINDS[number].width
                 data[at : at + width] = thumb.no_branch(width, wide=wide)
-            elif number in (reloc.THM_CALL, reloc.THM_JUMP24):
-                put_b24(data, at, value + addend - address - at & ~1)
+            elif number == 10 or number == 30:  # noqa: PLR1714 - R_ARM_THM_CALL, R_ARM_THM_JUMP24
+                put_word(data, at, get_word(data, at)[0] & keep | b24(value + addend - address - at & ~1))
             else:
                 kind = reloc.KINDS[number]
                 value += addend

@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from hotflash.elf.threads import ThreadVariable
     from hotflash.link.helpers import Source
     from hotflash.link.relocate import Entry
+    from hotflash.link.shapes import Built
     from hotflash.live import LiveState
 
 _MAX_COMPARED = 200
+_OPEN = int(SlotFlag.OPEN)
 _MAX_TOTAL = 1 << 26
 """Bytes of all slots of a patch."""
 
@@ -58,7 +60,7 @@ class Linker:
         self.whole = whole
         """Every function goes, changed or not."""
         # Slots of an open transaction are not live, and gone when it is given up.
-        live = replace(live, slots=tuple(slot for slot in live.slots if not slot.flags & SlotFlag.OPEN))
+        live = replace(live, slots=tuple(slot for slot in live.slots if not slot.flags & _OPEN))
         self.live = live
         self.wide = is_wide(firmware.attributes)
         self.base = Base(firmware)
@@ -76,6 +78,9 @@ class Linker:
         self._code: dict[Function, SlotPlan] = {}
         self._todo: list[Function] = []
         self._undefined: dict[str, Entry | None] = {}
+        self._inert: set[Target] = set()
+        """Targets in the firmware, which nothing depends on: most are."""
+        self._key = live.hello.heap_base, live.hello.heap_size, self.wide
         self.slots: list[SlotPlan] = []
         self.replaced: list[Function] = []
         self.added: list[Function] = []
@@ -203,6 +208,8 @@ class Linker:
 
     def run(self) -> None:
         """Compares all functions, and builds the slots of those that have to go."""
+        if len(self.views) == 1:
+            self.views[0].recall()
         self._find_functions()
         for view in self.views:
             for function in view.functions:
@@ -211,6 +218,8 @@ class Linker:
             self._build_function(self._todo.pop())
         for view in self.views:
             self._note_initial_values(view)
+        if len(self.views) == 1 and not self.helpers.views:
+            self.views[0].remember()
         throws = "__cxa_throw" in self.firmware.globals
         unwound = [f.name for f in (*self.replaced, *self.added) if throws and may_be_unwound(f.piece)]
         if unwound:
@@ -357,8 +366,8 @@ class Linker:
         while stack:
             component = stack.pop()
             for piece in component.pieces:
-                for _, _, target, _ in piece.refs:
-                    if type(target) is not Piece or target.component is component:
+                for target in [ref[2] for ref in piece.refs if type(ref[2]) is Piece]:
+                    if target.component is component:
                         continue
                     if target.function is not None:
                         raise LinkError(
@@ -372,8 +381,7 @@ class Linker:
                             wanted.append(other)
                             stack.append(other)
         for component in reversed(wanted):
-            code = any(p.code for p in component.pieces)
-            kind = SlotKind.CODE if code else SlotKind.CONST
+            kind = SlotKind.CODE if component.code else SlotKind.CONST
             same = self._shared.get((kind, component.hash))
             if same is not None:
                 self._adopt(component, same)
@@ -390,7 +398,8 @@ class Linker:
     def _adopt(component: Component, slot: SlotPlan) -> None:
         offset = 0
         for piece in component.pieces:
-            offset = _aligned(offset, max(4, piece.align))
+            if offset:
+                offset = _aligned(offset, max(4, piece.align))
             piece.slot, piece.offset = slot, offset
             offset += piece.size
 
@@ -428,8 +437,7 @@ class Linker:
                 if address is not None:
                     first.address = address
                     return True
-        code = any(p.code for p in component.pieces)
-        live = self._live_shared.get((SlotKind.CODE if code else SlotKind.CONST, component.hash))
+        live = self._live_shared.get((SlotKind.CODE if component.code else SlotKind.CONST, component.hash))
         if live is not None:
             self._settle(component, live)
             return True
@@ -464,30 +472,57 @@ class Linker:
 
     def _layout(self, slot: SlotPlan, component: Component) -> None:
         self._adopt(component, slot)
-        if any(p.align > 32 for p in component.pieces):
+        if max([p.align for p in component.pieces]) > 32:
             raise LinkError(f"{slot.where} wants an alignment of more than 32 bytes, which slots do not have")
 
     def _fill(self, slot: SlotPlan, component: Component) -> None:
         """Puts a component's bytes and references into a slot, with entry jump and veneers."""
         self._layout(slot, component)
-        slot.pieces = component.pieces
-        for piece in component.pieces:
-            slot.data += bytes(piece.offset - len(slot.data))
-            slot.data += piece.masked or bytes(piece.size)
+        pieces = slot.pieces = component.pieces
+        data, refs = slot.data, slot.refs
+        for piece in pieces:
+            if piece.offset > len(data):
+                data += bytes(piece.offset - len(data))
+            data += piece.masked or bytes(piece.size)
         function = slot.function
-        if function is not None:
-            self._recursion(slot, function)
-        for piece in component.pieces:
+        shape = pieces[0].shape if len(pieces) == 1 and component.code else None
+        if function is not None and self._recursion(slot, function):
+            shape = None
+        if shape is not None and shape.built is not None and shape.built.key == self._key:
+            self._rebuild(slot, pieces[0], shape.built)
+            return
+        for piece in pieces:
             base = piece.offset
             if base:
-                slot.refs += [(at + base, kind, target, addend) for at, kind, target, addend in piece.refs]
+                refs += [(at + base, kind, target, addend) for at, kind, target, addend in piece.refs]
             else:
-                slot.refs += piece.refs
-        slot.size = max(len(slot.data), 1)
-        for target in dict.fromkeys([ref[2] for ref in slot.refs]):
-            self._depend(slot, target)
-        if any(p.code for p in component.pieces):
-            self._veneers(slot)
+                refs += piece.refs
+        slot.size = max(len(data), 1)
+        if refs:
+            inert = self._inert
+            for target in dict.fromkeys([ref[2] for ref in refs]):
+                if target not in inert:
+                    self._depend(slot, target)
+            if component.code:
+                self._veneers(slot)
+        self._add(slot)
+        if shape is not None:
+            shape.keep(slot, pieces[0].masked or b"", self._key)
+
+    def _rebuild(self, slot: SlotPlan, piece: Piece, built: Built) -> None:
+        """The same for a function of a known shape: fields that lead to fixed places are filled in right away."""
+        value = int.from_bytes(slot.data, "little") ^ built.bits
+        slot.data = bytearray(value.to_bytes(built.size, "little"))
+        slot.size = max(built.size, 1)
+        slot.refs = built.refs.copy()
+        slot.pending = built.pending.copy()
+        for number, own in built.texts:
+            ref = slot.refs[number] = piece.refs[own]
+            slot.pending.append(ref)
+            self._depend(slot, ref[2])
+        self._add(slot)
+
+    def _add(self, slot: SlotPlan) -> None:
         slot.size = max(len(slot.data), 1)
         self._count(slot, slot.size)
         slot.ordinal = len(self.slots)
@@ -498,8 +533,10 @@ class Linker:
         if self._total > _MAX_TOTAL:
             raise LinkError(f"with {slot.where} the patch has {self._total} bytes, more than any board's memory")
 
-    def _recursion(self, slot: SlotPlan, function: Function) -> None:
+    def _recursion(self, slot: SlotPlan, function: Function) -> bool:
         """Sends branches to the function's own start, which carry no relocation, through its patch point.
+
+        Says whether there are any.
 
         A slot's own nops are never executed, so they take a jump to the static entry: every branch to offset 0
         then goes there, whatever its reach. Code without nops can only have its BLs redirected: other branches to
@@ -514,16 +551,17 @@ class Linker:
         if marks is not None:
             ends = [*marks[0][1:], size]
             spans = [(s, min(e, size)) for s, e, n in zip(marks[0], ends, marks[1], strict=True) if n == "t"]
-        relocated = {ref[0] for ref in piece.refs}
-        found = [(at, link) for at, link in thumb.branches_to_start(piece.data, spans) if at not in relocated]
+        # Relocated branches have no offset left here.
+        found = thumb.branches_to_start(piece.masked or piece.data, spans)
         if not found:
-            return
+            return False
         jump = thumb.veneer(0, wide=self.wide)
         if slot.skip >= len(jump):
             slot.data[: len(jump)] = jump
             slot.refs.append((len(jump) - 4, reloc.ABS32, function, 1))
         else:
             slot.refs += [(at, reloc.THM_CALL, function, -4) for at, link in found if link]
+        return True
 
     def _depend(self, slot: SlotPlan, target: Target) -> None:
         if target.problem is not None and target.problem[0] != "overridden":
@@ -541,10 +579,13 @@ class Linker:
                     target.slot = stub
         elif isinstance(target, Variable) and target.slot is None:
             self._build_variable(target)
-        if target.slot is not None and target.slot is not slot:
-            slot.deps[target.slot] = None
+        if target.slot is not None:
+            if target.slot is not slot:
+                slot.deps[target.slot] = None
         elif target.handle is not None:
             slot.live_deps[target.handle] = None
+        elif type(target) is not Piece:
+            self._inert.add(target)
 
     def _build_variable(self, variable: Variable) -> None:
         self._startup.check(variable)
@@ -576,7 +617,7 @@ class Linker:
 
     def _place_alone(self, component: Component) -> None:
         self._need(component)
-        kind = SlotKind.CODE if any(p.code for p in component.pieces) else SlotKind.CONST
+        kind = SlotKind.CODE if component.code else SlotKind.CONST
         same = self._shared.get((kind, component.hash))
         if same is not None:
             self._adopt(component, same)

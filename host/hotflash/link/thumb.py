@@ -14,6 +14,7 @@ is not part of the field, as a little-endian number over the instruction's bytes
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from hotflash.elf.hooks import decode_modified_immediate
 
@@ -50,20 +51,20 @@ def get_b24(data: bytes | bytearray, at: int) -> int:
     return value - int(sign << 24)
 
 
-def put_b24(data: bytearray, at: int, value: int) -> None:
-    """See :func:`get_b24`."""
+@lru_cache(maxsize=4096)
+def b24(value: int) -> int:
+    """The bits of such a field, as a little-endian number. Code has the same few distances over and over."""
     if not -0x1000000 <= value < 0x1000000 or value & 1:
         _range(value, -0x1000000, 0xFFFFFE, 2)
-    first, second = _HH.unpack_from(data, at)
     sign = value >> 24 & 1
     j1 = ~(value >> 23 ^ sign) & 1
     j2 = ~(value >> 22 ^ sign) & 1
-    _HH.pack_into(
-        data,
-        at,
-        first & 0xF800 | sign << 10 | value >> 12 & 0x3FF,
-        second & 0xD000 | j1 << 13 | j2 << 11 | value >> 1 & 0x7FF,
-    )
+    return (j1 << 13 | j2 << 11 | value >> 1 & 0x7FF) << 16 | sign << 10 | value >> 12 & 0x3FF
+
+
+def put_b24(data: bytearray, at: int, value: int) -> None:
+    """See :func:`get_b24`."""
+    _I.pack_into(data, at, _I.unpack_from(data, at)[0] & B24_MASK | b24(value))
 
 
 def get_b20(data: bytes | bytearray, at: int) -> int:
@@ -273,17 +274,12 @@ def veneer_target(code: bytes, address: int) -> int | None:
     return None
 
 
-def _backward() -> bytes:
-    """Flags of the halfwords that may begin a branch backwards, so that most code is passed over quickly."""
-    flags = bytearray(0x10000)
-    flags[0xE400:0xE800] = b"\1" * 0x400  # B T2
-    flags[0xF400:0xF800] = b"\1" * 0x400  # BL, B T4, B<c> T3
-    for condition in range(14):
-        flags[0xD080 + 0x100 * condition : 0xD100 + 0x100 * condition] = b"\1" * 0x80  # B<c> T1
-    return bytes(flags)
-
-
-_BACKWARD = _backward()
+_BACKWARD = bytes(
+    # B T2, B<c> T1, and what begins BL, B T4 and B<c> T3
+    0xE4 <= high < 0xE8 or 0xD0 <= high < 0xDE or 0xF4 <= high < 0xF8
+    for high in range(0x100)
+)
+"""Which upper bytes may begin a branch backwards, so that most code is passed over quickly."""
 
 
 def branch_offset(code: bytes, at: int) -> tuple[int | None, bool]:
@@ -310,23 +306,22 @@ def branches_to_start(code: bytes, spans: list[tuple[int, int]]) -> list[tuple[i
     found = []
     for start, end in spans:
         count = max(end - start, 0) // 2
-        halves = struct.unpack_from(f"<{count}H", code, start)
+        flags = code[start + 1 : start + 2 * count : 2].translate(_BACKWARD)
         likely = {}
-        for number, flag in enumerate(map(_BACKWARD.__getitem__, halves)):
-            if flag:
-                at = start + 2 * number
-                half = halves[number]
-                low = halves[number + 1] if half >= 0xF000 and number + 1 < count else half
-                if (low ^ -(at + 4) >> 1) & (0x7FF if half >= 0xE000 else 0xFF):
-                    continue
-                offset, link = branch_offset(code, at)
-                if offset == -(at + 4):
-                    likely[at] = link
+        number = flags.find(1)
+        while number >= 0:
+            at = start + 2 * number
+            number = flags.find(1, number + 1)
+            if code[at] < 0x80 and code[at + 1] < 0xE0:
+                continue  # B<c> T1 forwards
+            offset, link = branch_offset(code, at)
+            if offset == -(at + 4):
+                likely[at] = link
         if not likely:
             continue
         at = start  # walk the instructions: a 32-bit one's second half may look like a branch
         while at + 2 <= end:
             if at in likely:
                 found.append((at, likely[at]))
-            at += 4 if halves[(at - start) // 2] >= 0xE800 else 2  # A5.1
+            at += 4 if code[at + 1] >= 0xE8 else 2  # the first halfword is 0xE800 or above (A5.1)
     return found

@@ -33,14 +33,15 @@ class Variables:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._found: dict[int, Bound] = {}
+        self.found: dict[int, Bound] = {}
+        """The targets of those that were asked for, by symbol index."""
         self._users: dict[int, set[str]] | None = None
 
     def find(self, symbol: ObjectSymbol) -> Bound:
         """The target of a variable that the object defines; its ``problem`` says why nothing may refer to it."""
-        found = self._found.get(symbol.index)
+        found = self.found.get(symbol.index)
         if found is None:
-            found = self._found[symbol.index] = self._part(symbol) or (self._whole(symbol), 0)
+            found = self.found[symbol.index] = self._part(symbol) or (self._whole(symbol), 0)
         return found
 
     def _whole(self, symbol: ObjectSymbol) -> Target:
@@ -201,13 +202,13 @@ class Variables:
     # ------------------------------------------------------------------------------------ users
 
     def users(self, symbol: ObjectSymbol) -> set[str]:
-        """Source names of the object's functions that refer to a variable."""
+        """Source names of the object's functions that refer to a local variable."""
         view = self._view
         if self._users is None:
             self._users = {}
             for section, name in view.code_sections():
                 source = function_name(name)
-                for index in {r[2] for r in view.object.relocations(section)}:
+                for index in view.object.relocated_by(section) & view.object.table.around_locals:
                     self._users.setdefault(view.object.symbols[index].section, set()).add(source)
         found = self._users.get(symbol.section, set())
         if view.clang and "." in base_name(symbol.name):  # clang says it: function.variable

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 
 from hotflash.elf import format as elf
 from hotflash.elf.firmware import NOPS
+from hotflash.elf.symbols import is_merged
 from hotflash.errors import LinkError
 from hotflash.link import reloc
+from hotflash.link.bound import recall, remember
+from hotflash.link.fields import Fields
 from hotflash.link.identity import Names, ident, is_clang, is_private
 from hotflash.link.model import TAG_ABSOLUTE, Function, Missing, Piece, Target, ThreadLocal
-from hotflash.link.relocate import place_of, read
+from hotflash.link.relocate import bind, place_of
+from hotflash.link.shapes import Shape
 from hotflash.link.texts import cut
 from hotflash.link.variables import Variables
 
@@ -40,25 +44,20 @@ class View:
         self.clang = is_clang(obj)
         self.functions: list[Function] = []
         self._borrowed: list[tuple[Piece, str]] = []
-        self._entries: list[Entry | None] = [None] * len(obj.symbols)
+        self.entries: list[Entry | None] = [None] * len(obj.symbols)
+        """Targets by symbol index, as far as they are known and do not depend on the addend."""
         self._pieces: dict[tuple[int, int], Piece] = {}
         self.variables = Variables(self)
-        self._by_section: dict[int, list[Symbol]] = {}
+        self._by_section = obj.table.by_section
         self._extents: dict[int, list[tuple[int, int]]] = {}
         self._taken: set[int] | None = None
         self._far: set[int] = set()
         self._cut: dict[int, list[Piece]] | None = None
         self._strings: dict[int, list[int]] = {}
-        self.globals: dict[str, int] = {}
+        self._known = False
+        """What the firmware has of its symbols was known before."""
+        self.globals = obj.table.globals
         """Global and weak definitions by name."""
-        for symbol in obj.symbols:
-            if symbol.section in (elf.SHN_UNDEF, elf.SHN_ABS):
-                continue
-            kinds = elf.STT_FUNC, elf.STT_OBJECT, elf.STT_GNU_IFUNC
-            if symbol.kind in kinds and symbol.section < elf.SHN_LORESERVE and not _is_merged(symbol):
-                self._by_section.setdefault(symbol.section, []).append(symbol)
-            if symbol.bind != elf.STB_LOCAL:
-                self.globals[symbol.name] = symbol.index
 
     # -------------------------------------------------------------------------------- functions
 
@@ -66,6 +65,19 @@ class View:
     def origin(self) -> str:
         """Where its code is from, for people: the source file."""
         return self.object.unit
+
+    def recall(self) -> None:
+        """Takes over what is known from an earlier version. Only for an object that is linked alone."""
+        known = recall(self)
+        if known is not None:
+            self.entries[:] = known.entries
+            self.variables.found.update(known.variables)
+            self._known = True
+
+    def remember(self) -> None:
+        """Keeps for the next version what was found."""
+        if not self._known:
+            remember(self)
 
     def find_functions(self) -> None:
         """Cuts the code sections into functions and finds each in the firmware or among the live stubs."""
@@ -106,6 +118,9 @@ class View:
             function.nops += 1
         piece.function = function
         self._bind_function(function, symbols)
+        if function.fw is not None and function.problem is None:
+            known = next((e[0] for s in symbols if (e := self.entries[s.index]) is not None), None)
+            function.entry = known or Target(function.name, address=function.fw.address, token=who)
         self.functions.append(function)
 
     def borrow_functions(self) -> None:
@@ -211,10 +226,16 @@ class View:
         if not relocations:
             piece.masked = piece.data
             return piece
-        data = bytearray(piece.data)
+        fields = Fields.of(obj, section, start, len(piece.data), relocations)
+        masked, places = fields.take(piece.data)
+        shape = fields.shape
+        refs = shape.bind(places, self.entries, self._entry, section.name) if shape is not None else None
+        if refs is None:
+            refs = bind(obj, section, fields, places, self.entries, self._entry)
+            shape = fields.shape = Shape.of(places, refs, self.entries) if self._known and not start else None
         # Assigned, not added to: a reference may lead to the comparison of a constant that leads back here.
-        piece.refs = read(obj, section, start, data, relocations, self._entries, self._entry)
-        piece.masked = bytes(data)
+        piece.refs, piece.shape = refs, shape
+        piece.masked, piece.mask = masked, fields.mask
         return piece
 
     # ------------------------------------------------------------------------------- references
@@ -233,9 +254,9 @@ class View:
         else:
             found, keep = self._defined(symbol, addend, bias, f"{self.object.name}: {section}+{offset:#x}")
             if keep:
-                self._entries[index] = found
+                self.entries[index] = found
             return found
-        self._entries[index] = entry
+        self.entries[index] = entry
         return entry
 
     def _undefined(self, symbol: Symbol, index: int, section: str, offset: int) -> Entry:
@@ -287,17 +308,17 @@ class View:
         if symbol.kind == elf.STT_FUNC:
             if piece.function is None:
                 return (piece, 0, 1), True
-            return (piece.function, 0, 1), True
+            return (piece.function.entry, 0, 1), True
         inside = (symbol.value + addend + bias) & ~1
         if inside == 0 and piece.function is not None:
-            return (piece.function, symbol.value, 0), False
+            return (piece.function.entry, symbol.value, 0), False
         if not 0 <= inside <= piece.size:
             raise LinkError(f"{where} refers to {piece.name}{inside:+#x}, outside of the function")
         return (piece, symbol.value, 0), False
 
     def _data(self, symbol: Symbol, where: str) -> tuple[Entry, bool]:
         objects = [s for s in self._by_section.get(symbol.section, ()) if s.kind == elf.STT_OBJECT]
-        if symbol.kind == elf.STT_OBJECT and not _is_merged(symbol):
+        if symbol.kind == elf.STT_OBJECT and not is_merged(symbol):
             return (*self.variables.find(symbol), 0), True
         section = self.object.sections[symbol.section]
         if len({s.value for s in objects}) == 1:
@@ -441,12 +462,7 @@ class View:
 
     def definition(self, index: int) -> Entry:
         """The target of a global symbol that this object defines."""
-        entry = self._entries[index]
+        entry = self.entries[index]
         if entry is None:
             entry = self._entry(index, 0, 0, "another object", 0)
         return entry
-
-
-def _is_merged(symbol: Symbol) -> bool:
-    """Whether it is LLVM's name for several variables that it laid out together (GlobalMerge)."""
-    return symbol.name.removeprefix(".L").startswith("_MergedGlobals")
