@@ -126,7 +126,8 @@ extern int shared, other; int helper(int, ...); void text(const char *); int lat
 static int kept; %(extra)s
 int leaf(int x) { static int calls; calls += x * %(a)d; kept ^= calls; return helper(x, %(b)d) + shared; }
 int first(int x) { text("%(text)s"); shared += leaf(x + %(a)d); other ^= kept; return helper(shared, other) + %(b)d; }
-static __attribute__((noinline, noclone)) int again(int x) { if (x > %(b)d) return leaf(again(x - 1)); text("fixed"); return shared; }
+static __attribute__((noinline, noclone)) int again(int x)
+{ if (x > %(b)d) return leaf(again(x - 1)); text("fixed"); return shared; }
 int start(void) { return first(%(a)d) + again(%(b)d) + leaf(1); }
 """
 OTHER = """

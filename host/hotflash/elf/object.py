@@ -196,6 +196,13 @@ class ObjectFile:
                 )
         return marks
 
+    def code_spans(self, section: int) -> list[tuple[int, int]]:
+        """Start and end offsets of a section's Thumb code: all of it where no mapping symbols say more."""
+        size = self.sections[section].size
+        if section not in self.mapping:
+            return [(0, size)]
+        return [(start, min(end, size)) for start, end in self.table.code[section]]
+
     def nature(self, section: int, offset: int) -> str:
         """``t`` where ``offset`` of a section is in Thumb code, ``d`` in data, empty where nothing says."""
         marks = self.mapping.get(section)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _ROOM = 1 << 20
 """Bytes of all tables and names that are kept, those of the units that were read last. Symbols take some 16 times as
 much once they are taken apart, and the relocations that are kept with a table (``room``) at most six times that."""
+OPEN = 1 << 32
+"""The end of what has none: behind every section's."""
 _DEFINED = elf.STT_FUNC, elf.STT_OBJECT, elf.STT_GNU_IFUNC
 
 
@@ -84,6 +86,14 @@ class SymbolTable:
             entries.sort()
             result[section] = ([offset for offset, _ in entries], [nature for _, nature in entries])
         return result
+
+    @cached_property
+    def code(self) -> dict[int, list[tuple[int, int]]]:
+        """Start and end offsets of what is Thumb code, for sections with mapping symbols; the last may be open."""
+        return {
+            section: [(s, e) for s, e, n in zip(offsets, [*offsets[1:], OPEN], natures, strict=True) if n == "t"]
+            for section, (offsets, natures) in self.marks.items()
+        }
 
     @cached_property
     def by_section(self) -> dict[int, list[RawSymbol]]:

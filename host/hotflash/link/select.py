@@ -545,12 +545,7 @@ class Linker:
         piece = function.piece
         if function.nops >= self.firmware.header.nops:
             slot.skip = 2 * self.firmware.header.nops
-        marks = piece.view.object.mapping.get(piece.section)
-        size = len(piece.data)
-        spans = [(0, size)]
-        if marks is not None:
-            ends = [*marks[0][1:], size]
-            spans = [(s, min(e, size)) for s, e, n in zip(marks[0], ends, marks[1], strict=True) if n == "t"]
+        spans = piece.view.object.code_spans(piece.section)
         # Relocated branches have no offset left here.
         found = thumb.branches_to_start(piece.masked or piece.data, spans)
         if not found:

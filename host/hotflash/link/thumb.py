@@ -274,12 +274,11 @@ def veneer_target(code: bytes, address: int) -> int | None:
     return None
 
 
-_BACKWARD = bytes(
-    # B T2, B<c> T1, and what begins BL, B T4 and B<c> T3
-    0xE4 <= high < 0xE8 or 0xD0 <= high < 0xDE or 0xF4 <= high < 0xF8
-    for high in range(0x100)
-)
-"""Which upper bytes may begin a branch backwards, so that most code is passed over quickly."""
+_LONG = bytes(0xE4 <= high < 0xE8 or 0xF4 <= high < 0xF8 for high in range(0x100))
+_CONDITIONAL = bytes(0xD0 <= high < 0xDE for high in range(0x100))
+_NEGATIVE = bytes(low >= 0x80 for low in range(0x100))
+"""Which bytes of a halfword may begin a branch backwards, so that most code is passed over quickly: the upper one of B
+T2, BL, B T4 and B<c> T3; that of B<c> T1, together with the lower one."""
 
 
 def branch_offset(code: bytes, at: int) -> tuple[int | None, bool]:
@@ -306,14 +305,15 @@ def branches_to_start(code: bytes, spans: list[tuple[int, int]]) -> list[tuple[i
     found = []
     for start, end in spans:
         count = max(end - start, 0) // 2
-        flags = code[start + 1 : start + 2 * count : 2].translate(_BACKWARD)
+        upper, lower = code[start + 1 : start + 2 * count : 2], code[start : start + 2 * count : 2]
+        short = int.from_bytes(upper.translate(_CONDITIONAL), "little")
+        short &= int.from_bytes(lower.translate(_NEGATIVE), "little")
+        flags = (short | int.from_bytes(upper.translate(_LONG), "little")).to_bytes(count, "little")
         likely = {}
         number = flags.find(1)
         while number >= 0:
             at = start + 2 * number
             number = flags.find(1, number + 1)
-            if code[at] < 0x80 and code[at + 1] < 0xE0:
-                continue  # B<c> T1 forwards
             offset, link = branch_offset(code, at)
             if offset == -(at + 4):
                 likely[at] = link

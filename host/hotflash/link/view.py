@@ -104,7 +104,8 @@ class View:
                 raise LinkError(
                     f"{self.object.name}: {symbol.name} is an indirect function (ifunc)", hint="not on Cortex-M"
                 )
-        symbols = sorted(symbols, key=lambda s: ((s.bind - 1) % 3, s.name))  # global, weak, local
+        if len(symbols) > 1:
+            symbols = sorted(symbols, key=lambda s: ((s.bind - 1) % 3, s.name))  # global, weak, local
         first = symbols[0]
         piece = self.piece(index, 0, self.object.sections[index].size, first.name)
         if first.bind == elf.STB_LOCAL and (is_private(first.name) or (self.clang and not self._address_taken(index))):
