@@ -158,14 +158,13 @@ def test_versions_of_one_shape(shop: Workshop, rebuilt: Rebuilt) -> None:
 
 def test_another_firmware(shop: Workshop) -> None:
     """The same object on two firmwares in turns: addresses are those of the one it is linked against."""
-    helper = shop.compile(OTHER % {"value": ""}, "b.c")
-    firmwares = [
-        shop.firmware(shop.compile(unit(1)), helper),
-        shop.firmware(shop.compile(unit(1, extra="int more[9] = {1};")), shop.compile(OTHER % {"value": "= 7"}, "b.c")),
-    ]
+    objects = shop.compile(unit(1)), shop.compile(OTHER % {"value": ""}, "b.c")
+    firmwares = [shop.firmware(*objects), shop.firmware(*reversed(objects))]
     shared = [next(s.address for s in f.variables if s.name == "shared") for f in firmwares]
     assert shared[0] != shared[1]
     pairs = [Pair(firmware) for firmware in firmwares]
+    flash = [(p.warm.hello.flash_base, p.warm.hello.flash_size) for p in pairs]
+    assert flash[0] == flash[1]
     for number in range(6):
         for pair in pairs:
             assert pair.push(shop.compile(unit(9, 30 + number)))
@@ -204,6 +203,100 @@ def test_what_else_is_pushed_and_live(shop: Workshop) -> None:
     made = pair.push(base)
     assert made
     assert {c.action for c in made.changes} == {"revert"}
+
+
+def test_a_constant_of_another_object(shop: Workshop) -> None:
+    """A function uses the firmware's constant, unless the object that defines it comes along and has changed it."""
+    user = "extern const int limits[4]; int use(int x) { return limits[x & 3] * %d; }"
+    owner = "extern int use(int); const int limits[4] = {1, 2, 3, %d}; int start(void) { return use(1); }"
+    firmware = shop.firmware(shop.compile(user % 1), shop.compile(owner % 4, "b.c"))
+    pair = Pair(firmware)
+    changed = shop.compile(owner % 5, "b.c")
+    for number in range(3):
+        alone, together = (shop.compile(user % n) for n in (10 + number, 20 + number))
+        assert pair.push(alone)
+        made = pair.push(together, changed)
+        assert made
+        assert "limits" in {slot.where for slot in made.slots} or number
+        fresh = Pair(firmware)
+        assert fresh.push(alone)
+        made = fresh.push(together, changed)
+        assert made
+        assert "limits" in {slot.where for slot in made.slots}
+
+
+ASSEMBLY = """
+    .file "a.c"
+    .section .rodata.str1.1,"aMS",%%progbits,1
+.LC0:
+    .asciz "%(text)s"
+    .section .bss.count.0,"aw",%%nobits
+    .balign 4
+    .type count.0,%%object
+count.0:
+    .space 4
+    .size count.0, 4
+    .section .bss.count.1,"aw",%%nobits
+    .balign 4
+    .type count.1,%%object
+count.1:
+    .space 4
+    .size count.1, 4
+    .section .text.f,"ax",%%progbits
+    .balign 4
+    .global f
+    .type f,%%function
+    .thumb_func
+f:
+.Lf:
+    .rept 4
+    nop
+    .endr
+    movs r0, #%(number)d
+    %(middle)s
+    bl helper
+    bx lr
+    .balign 4
+    .word count.%(first)d, .LC0 + 3
+    .size f, . - f
+    .section .text.g,"ax",%%progbits
+    .balign 4
+    .global g
+    .type g,%%function
+    .thumb_func
+g:
+    .rept 4
+    nop
+    .endr
+    movs r0, #%(number)d
+    bx lr
+    .balign 4
+    .word count.%(second)d
+    .size g, . - g
+"""
+
+
+def assembly(number: int, first: int = 0, text: str = "abcdef", middle: str = "nop.w") -> str:
+    return ASSEMBLY % {"number": number, "first": first, "second": 1 - first, "text": text, "middle": middle}
+
+
+def test_same_symbols(shop: Workshop, rebuilt: Rebuilt) -> None:
+    """What differs where symbols do not: statics change places, a text is cut in two, a function calls itself."""
+    main = "int helper(int x) { return x; } int f(void), g(void); int start(void) { return f() + g(); }"
+    firmware = shop.firmware(shop.assemble(assembly(1)), shop.compile(main, "b.c"))
+    places = [next(s.address for s in firmware.variables if s.name == f"count.{n}") for n in range(2)]
+    other = [{"first": 1}, {"text": "ab\\0def"}, {"middle": "bl .Lf"}]
+    pair, number = Pair(firmware), 10
+    known = shop.assemble(assembly(9))
+    for change in [*other, *other]:
+        for more in ({}, {}, {}, change, change, {}):
+            number += 1
+            version = shop.assemble(assembly(number, **more))  # type: ignore[arg-type]
+            assert version.table is known.table
+            assert pair.push(version)
+            assert places[0].to_bytes(4, "little") in pair.warm.body("f")
+            assert places[1].to_bytes(4, "little") in pair.warm.body("g")
+    assert {"f", "g"} == set(rebuilt.names)
 
 
 def test_a_live_variable_keeps_its_size(shop: Workshop) -> None:
