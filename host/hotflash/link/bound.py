@@ -1,8 +1,8 @@
 """What an object's symbols are in the firmware, kept from one version of the object to the next.
 
 Most symbols of an object lead to functions and variables that the firmware has. To what follows from the firmware,
-the object's symbols, which functions refer to which variables, and where flash is; from the contents of the object,
-its debug information above all, only where statics are ambiguous. So what was found for one version holds for the next
+the object's symbols, which functions refer to which variables, whether any was inlined, and where flash is; from the
+rest of the object, its debug information above all, only where that leaves statics ambiguous. So what was found for one version holds for the next
 as long as these are the same, and only that is kept: no target that is new, live in a slot, refused, or known from
 debug information. It is kept with the symbol table and for one firmware, and goes with either.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING
 
+from hotflash.link.debug import has_inlining
 from hotflash.link.model import is_fixed
 
 if TYPE_CHECKING:
@@ -57,4 +58,4 @@ def remember(view: View) -> None:
 def _key(view: View) -> Key:
     obj, hello = view.object, view.linker.live.hello
     users = [obj.relocated_by(section) for section in obj.table.by_section if obj.sections[section].code]
-    return view.clang, hello.flash_base, hello.flash_size, users
+    return view.clang, has_inlining(obj), hello.flash_base, hello.flash_size, users

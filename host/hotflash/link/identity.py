@@ -189,9 +189,9 @@ class Names:
         """The function that a function static belongs to, as far as it is known."""
         if self._clang:
             return symbol.name.split(".", 1)[0]
-        self.told_by_debug = True
         if len(users) == 1 and not has_inlining(self._object):
             return next(iter(users))
+        self.told_by_debug = True
         part = object_parts(self._object, symbol.unit).get((symbol.section, symbol.value))
         return part.owner if part else ""
 
