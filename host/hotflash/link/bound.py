@@ -2,9 +2,10 @@
 
 Most symbols of an object lead to functions and variables that the firmware has. To what follows from the firmware,
 the object's symbols, which functions refer to which variables, whether any was inlined, and where flash is; from the
-rest of the object, its debug information above all, only where that leaves statics ambiguous. So what was found for one version holds for the next
-as long as these are the same, and only that is kept: no target that is new, live in a slot, refused, or known from
-debug information. It is kept with the symbol table and for one firmware, and goes with either.
+rest of the object, its debug information above all, only where that leaves statics ambiguous. So what was found for
+one version holds for the next as long as these are the same, and only that is kept: no target that is new, live in a
+slot, refused, or known from debug information. It is kept with the symbol table and for one firmware, and goes with
+either.
 """
 
 from __future__ import annotations
@@ -29,12 +30,15 @@ class Bindings:
     def __init__(self, view: View, key: Key) -> None:
         self._firmware = weakref.ref(view.linker.firmware)
         self._key = key
+        found = view.variables.found
+        told = {found[index][0] for index in view.names.told_by_debug if index in found}
         self.entries: list[Entry | None] = [
-            entry if entry is not None and is_fixed(entry[0]) else None for entry in view.entries
+            entry if entry is not None and is_fixed(entry[0]) and entry[0] not in told else None
+            for entry in view.entries
         ]
         """By symbol index."""
         self.variables: dict[int, Bound] = {
-            index: bound for index, bound in view.variables.found.items() if is_fixed(bound[0])
+            index: bound for index, bound in found.items() if is_fixed(bound[0]) and bound[0] not in told
         }
         """By symbol index."""
 
@@ -51,7 +55,7 @@ def recall(view: View) -> Bindings | None:
 
 def remember(view: View) -> None:
     """Keeps what was found of an object's symbols."""
-    if not view.clang and not view.names.told_by_debug:  # clang's statics need the debug information
+    if not view.clang:  # clang's statics need the debug information
         view.object.table.bindings = Bindings(view, _key(view))
 
 

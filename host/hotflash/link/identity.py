@@ -70,8 +70,8 @@ class Names:
         self._object = obj
         self._groups: dict[str, dict[str, Symbol]] = {}
         self._clang = is_clang(obj)
-        self.told_by_debug = False
-        """The object's debug information was asked which static is which."""
+        self.told_by_debug: set[int] = set()
+        """Statics, by symbol index, of which the object's debug information was asked which is which."""
         self._statics: dict[tuple[str, str], dict[int, Callable[[], Symbol | None]]] = {}
         self._bases: dict[str, dict[str, tuple[Symbol, ...]]] = {}
 
@@ -191,13 +191,13 @@ class Names:
             return symbol.name.split(".", 1)[0]
         if len(users) == 1 and not has_inlining(self._object):
             return next(iter(users))
-        self.told_by_debug = True
+        self.told_by_debug.add(symbol.index)
         part = object_parts(self._object, symbol.unit).get((symbol.section, symbol.value))
         return part.owner if part else ""
 
     def _order(self, symbol: ObjectSymbol) -> tuple[int, str]:
         """By the order of the source, which the debug information keeps."""
-        self.told_by_debug = True
+        self.told_by_debug.add(symbol.index)
         places = list(object_parts(self._object, symbol.unit))
         place = symbol.section, symbol.value
         return places.index(place) if place in places else len(places), symbol.name
@@ -220,6 +220,8 @@ class Names:
         ours: dict[str, list[ObjectSymbol]] = {}
         for s in sorted(mine, key=self._order) if len(set(owners.values())) < len(mine) else mine:
             ours.setdefault(owners[s.index], []).append(s)
+        if not self.told_by_debug.isdisjoint(wanted):
+            self.told_by_debug.update(wanted)
         by_address = {c.address: c for c in candidates}
         theirs: dict[str, list[Symbol]] = {}
         for address, function in known.items():

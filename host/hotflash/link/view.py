@@ -233,7 +233,8 @@ class View:
         refs = shape.bind(places, self.entries, self._entry, section.name) if shape is not None else None
         if refs is None:
             refs = bind(obj, section, fields, places, self.entries, self._entry)
-            shape = fields.shape = Shape.of(places, refs, self.entries) if self._known and not start else None
+            wanted = shape is None and self._known and not start  # one that did not fit may never do
+            shape = fields.shape = Shape.of(places, refs, self.entries) if wanted else None
         # Assigned, not added to: a reference may lead to the comparison of a constant that leads back here.
         piece.refs, piece.shape = refs, shape
         piece.masked, piece.mask = masked, fields.mask
