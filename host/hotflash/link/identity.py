@@ -218,7 +218,7 @@ class Names:
         told = all(c.address in known for c in candidates)
         owners = {s.index: self._owner(s, wanted[s.index]) if candidates and told else "" for s in mine}
         ours: dict[str, list[ObjectSymbol]] = {}
-        for s in sorted(mine, key=self._order) if len(set(owners.values())) < len(mine) else mine:
+        for s in sorted(mine, key=self._order) if told and len(set(owners.values())) < len(mine) else mine:
             ours.setdefault(owners[s.index], []).append(s)
         if not self.told_by_debug.isdisjoint(wanted):
             self.told_by_debug.update(wanted)
