@@ -141,6 +141,8 @@ class Case(NamedTuple):
     instances that nothing shows), ``migrate`` (refused until values are converted) or ``lossy`` (even then)."""
     says: str = ""
     """What the refusal has to name."""
+    declared: bool = False
+    """It shows in a declaration alone, and clang describes none."""
 
 
 def _h(old: str, new: str) -> Edit:
@@ -204,7 +206,7 @@ CASES = [
                                                 _u("step(3)", "step(3, 4)")], "core", "left", "u_step (user.c:"),
     Case("a parameter more, with its caller", [*STEP, _c("counter * 3", "counter * b"), _u("step(3)", "step(3, 4)")],
          "core user", "safe"),
-    Case("the caller alone", [*STEP, _u("step(3)", "step(3, 4)")], "user", "left", "user.c calls step"),
+    Case("the caller alone", [*STEP, _u("step(3)", "step(3, 4)")], "user", "left", "user.c calls step", declared=True),
     Case("a wider parameter", [_h("int step(int a);", "int step(long long a);"),
                                _c("step(int a) { counter += a", "step(long long a) { counter += (int)(a >> 1)")],
          "core", "left", "u_step"),
@@ -241,7 +243,8 @@ CASES = [
                                       "sum(pair_t *p) { counter++; return p->left + p->right")],
          "core", "left", "u_pair"),
     Case("the pushed caller declares another", [_h("int step(int a);", "int step(char *a);"),
-                                                _u("step(3)", "step((char *)4)")], "user", "left", "user.c calls step"),
+                                                _u("step(3)", "step((char *)4)")], "user", "left",
+         "user.c calls step", declared=True),
     # Layouts without live instances.
     Case("a local struct's fields swapped", [_h("{ int x; int y; }", "{ int y; int x; }"), LOCAL], "core", "safe"),
     Case("a local struct grows", [_h("{ int x; int y; }", "{ int x; int y; int z; }"), LOCAL], "core", "safe"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from hotflash.elf.dwarf import Dwarf
 from hotflash.elf.firmware import Firmware
 from hotflash.elf.object import ObjectFile
-from hotflash.errors import TypesError
+from hotflash.errors import RefusedError, TypesError
 from hotflash.link import plan
 from hotflash.session.checked import checked_plan
 from hotflash.types import check
@@ -182,6 +183,27 @@ def test_damaged_debug_information_is_said(project: Project) -> None:
     with pytest.raises(Exception, match="debug information cannot be read") as error:
         project.judge([ObjectFile.parse(bytes(data), changed.name)])
     assert getattr(error.value, "exit_code", 1) == 5
+
+
+@pytest.mark.parametrize("build", [Build(), Build("clang"), Build(more=("-fdebug-types-section",))], ids=str)
+def test_damage_anywhere_is_an_error_of_ours(project: Project, build: Build) -> None:
+    changed = project.objects([_c("a * 2", "a * 3")], ["core.c"], build)[0]
+    data = Path(changed.name).read_bytes()
+    sections = [s for s in changed.sections if s.name.startswith((".debug_info", ".debug_a", ".debug_str")) and s.size]
+    said = 0
+    for seed in range(60):
+        chooser = random.Random(seed)
+        damaged = bytearray(data)
+        for _ in range(chooser.choice((1, 1, 2, 5))):
+            section = chooser.choice(sections)
+            damaged[section.offset + chooser.randrange(section.size)] = chooser.randrange(256)
+        try:
+            obj = ObjectFile.parse(bytes(damaged), "damaged.o")
+            code = {s.index for s in obj.sections if s.code and s.alloc and s.size}
+            assert check.judge({obj: code}, project.firmware).summary is not None
+        except RefusedError:
+            said += 1
+    assert said > 10
 
 
 # -------------------------------------------------------------------------------------------------- C++

@@ -112,7 +112,7 @@ class DebugVariable(NamedTuple):
     entry: int
     """Offset of its entry in .debug_info."""
     type: str
-    """Canonical text of its type (:mod:`hotflash.elf.layout`)."""
+    """Canonical text of its type (:mod:`hotflash.elf.layout`); empty where that is damaged."""
 
 
 class DebugLayout(NamedTuple):
@@ -292,9 +292,12 @@ class _DebugTables:
                 continue
             self._known.add((name, function, address, number if address is None else -1))
             flags = (_ADDRESS if address is not None else 0) | (_EXTERNAL if entry.flag(AT_EXTERNAL) else 0)
+            try:
+                text = shapes.text(entry.resolved(AT_TYPE))
+            except DwarfError as error:  # a damaged type hides no variable
+                self.problem, text = self.problem or str(error), ""
             self._add("variables", name, _VARIABLE, self.strings.add(name), self.strings.add(function), number,
-                      address or 0, entry.offset, self.strings.add(shapes.text(entry.resolved(AT_TYPE))),
-                      flags)  # fmt: skip
+                      address or 0, entry.offset, self.strings.add(text), flags)  # fmt: skip
 
     def _types(self, unit: Unit, shapes: Shapes) -> None:
         number, add = self._number, self.strings.add

@@ -108,7 +108,7 @@ class Layout:
     virtuals: tuple[tuple[int, str], ...] = ()
     """Entries of a class's table of virtual functions: number, name and signature."""
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The name; without one all that it is."""
         return self.name or f"{self.kind} {{{self.body}}}"
@@ -121,6 +121,17 @@ class Layout:
         parts = [field.text for field in self.fields]
         parts += [f"virtual {number}: {what}" for number, what in self.virtuals]
         return "; ".join(parts)
+
+    @cached_property
+    def parts(self) -> int:
+        """Members, with those of members that are no pointers; of an array those of one element."""
+        found = len(self.fields)
+        for field in self.fields:
+            inner = field.type
+            while isinstance(inner, Array):
+                inner = inner.element
+            found += inner.parts if isinstance(inner, Layout) else 0
+        return found
 
     @cached_property
     def hash(self) -> str:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _KINDS = {2: "bool", 3: "complex", 4: "float", 5: "int", 6: "int", 7: "uint", 8: "uint", 0x10: "uint"}
 _NAMED = {*RECORDS, dwarf.TAG_ENUMERATION}
 _DEPTH = 64
+_TEXT = 16
+"""Characters of a type's text that count as one step of work."""
+_PARTS = 65_536
+"""Members that a struct may have, with those inside of them; more is a damaged file."""
 _LOCAL = " (local)"
 _ASSEMBLY = {0x8001, 0x31}
 """DW_LANG_Mips_Assembler, which GNU as writes, and DW_LANG_Assembly (DWARF 6)."""
@@ -151,6 +155,7 @@ class Shapes:
             if depth > _DEPTH:
                 raise DwarfError("types are nested too deep")
             found = self._texts[entry.offset] = self._text(entry, depth + 1)
+            self.dwarf.spend(len(found) // _TEXT)
         return found
 
     def _text(self, entry: Entry, depth: int) -> str:
@@ -254,7 +259,10 @@ class Shapes:
                 virtuals.append((number, f"{item.name}: {self.signature(item, depth)}"))
         fields.sort(key=lambda field: (field.offset, field.bits or 0, field.name))
         size = _number(entry, dwarf.AT_BYTE_SIZE)
-        return Layout(name, kind, size, tuple(fields), (), tuple(sorted(virtuals)))
+        found = Layout(name, kind, size, tuple(fields), (), tuple(sorted(virtuals)))
+        if found.parts > _PARTS:
+            raise DwarfError(f"{name or kind} has more than {_PARTS} parts")
+        return found
 
     def _field(self, item: Entry, depth: int) -> Field:
         type_ = self._shape_at(item.resolved(dwarf.AT_TYPE), depth)

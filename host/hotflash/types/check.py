@@ -292,7 +292,7 @@ class _Judge:
         return next(iter(own or [v for v in found if v.external]), None)
 
     def _compare_variable(self, name: str, shape: Shape, live: DebugVariable | None, *, declared: bool = False) -> None:
-        if live is None or live.address is None or self._in_flash(live.address) or shape.text == live.type:
+        if live is None or live.address is None or self._in_flash(live.address) or live.type in ("", shape.text):
             return
         if declared and "[]" in shape.text and shape.text.split("[]")[0] == live.type.split("[")[0]:
             return  # `extern int a[];`
@@ -360,7 +360,7 @@ class _Judge:
     def _instance_shape(self, variable: DebugVariable, names: set[str]) -> Shape | None:
         """The type of a variable that has one of the layouts in it."""
         text = variable.type.split("[")[0]
-        if text.endswith("*") or text in _PLAIN:
+        if not text or text.endswith("*") or text in _PLAIN:
             return None
         shape = self._base.shape(variable.entry)
         return shape if contains(shape, names) else None
