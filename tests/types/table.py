@@ -142,7 +142,7 @@ class Case(NamedTuple):
     says: str = ""
     """What the refusal has to name."""
     declared: bool = False
-    """It shows in a declaration alone, and clang describes none."""
+    """It shows in a declaration alone, which clang describes at some levels only."""
 
 
 def _h(old: str, new: str) -> Edit:

@@ -46,8 +46,7 @@ def verdict_of(said: Verdict) -> str:
 def check(project: Project, case: Case, build: Build) -> None:
     said = project.judge(project.objects(case.edits, [f"{name}.c" for name in case.push.split()], build))
     refusal = said.refusal
-    if case.declared and build.compiler == "clang":
-        assert refusal is None
+    if case.declared and build.compiler == "clang" and refusal is None:
         return
     assert verdict_of(said) in case.verdict.split("|"), f"{build}: {refusal.message if refusal else said}"
     if refusal is not None:
