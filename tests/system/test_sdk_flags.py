@@ -101,7 +101,8 @@ def test_header_is_plain_and_complete(app: Path) -> None:
     assert words[13:15] == (board.regions["HF_RAM"].origin, board.regions["HF_RAM"].end)
     assert words[15] == 4
     assert words[5:7] == words[11:13] == (0, 0)
-    assert set(words[16:40]) == {0}
+    assert set(words[16:39]) == {0}
+    assert words[39] == names["__hf_stack_limit"]
     assert words[40:44] == (0xFFFFFFFF,) * 4
     assert words[44:48] == (0,) * 4
     note = data[at + 192 : at + 192 + 36]
