@@ -22,6 +22,11 @@ from .observe import until
 from .project import Project
 from .trouble import APP, INNER, OUTER, SYSTICK, Place, Trouble, cause, flags, goes_on, park_in, wait_parked
 
+ICSR = 0xE000ED04
+"""SCB's Interrupt Control and State Register (ARMv7-M ARM B3.2.4): bit 31 pends the NMI."""
+TICK_US = 250_000
+"""HF_TICK_US."""
+
 pytestmark = pytest.mark.every_board
 
 
@@ -213,6 +218,21 @@ def test_interrupts_masked_for_ever(dut: Any) -> None:
     dut.session.resume()
     goes_on(dut)
     assert dut.read("starts") == 1
+
+
+def test_a_late_watchdog_interrupt_parks_nobody(dut: Any) -> None:
+    """Each of these NMIs, pended by hand, is one of a core that was held up: a tick comes before the next."""
+    for _ in range(3):
+        dut.session.device.write(ICSR, (1 << 31).to_bytes(4, "little"), peripheral=True)
+        start = dut.session.device.status().uptime
+        until(
+            lambda: dut.session.device.status().uptime,
+            lambda now, start=start: (now - start) % (1 << 32) > TICK_US + 10_000,  # type: ignore[misc]
+            "a tick",
+        )
+    assert not flags(dut) & HelloFlag.PARKED
+    assert (dut.read("parks"), dut.read("starts")) == (0, 1)
+    goes_on(dut)
 
 
 def test_stack_overflow_is_answered(dut: Any) -> None:

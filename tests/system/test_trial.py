@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from hotflash.device import TrialOver
+from hotflash.wire.events import Event, EventDecoder
+from hotflash.wire.frame import FrameReader
 from hotflash.wire.messages import HelloFlag
 
-from .observe import PATIENCE, turns
+from .observe import PATIENCE, turns, until
 from .project import Project
+from .terminal import Terminal
 from .test_push import EDIT_VALUE
 from .trouble import park_in
 
@@ -31,6 +35,12 @@ def dut(board_dut: Any) -> Any:
     return board_dut
 
 
+def edited(project: Project) -> tuple[str]:
+    """An edit of `value`, which answers 101 then; the source to compile."""
+    project.edit("work.c", EDIT_VALUE)
+    return ("work.c",)
+
+
 def test_the_board_takes_it_back_when_the_host_has_gone(dut: Any, project: Project) -> None:
     """The process that pushed is over; whoever listens sends nothing, so that the board's own clock ends the trial."""
     project.edit("work.c", EDIT_VALUE)
@@ -45,6 +55,67 @@ def test_the_board_takes_it_back_when_the_host_has_gone(dut: Any, project: Proje
     assert hello.generation == 2
     assert not hello.flags & HelloFlag.TRIAL
     assert dut.session.status().edits == ()
+
+
+def test_taken_back_when_all_hosts_were_killed(dut: Any, project: Project) -> None:
+    """The process that had the port is gone without a word, in the middle of the trial; nobody says anything after it.
+
+    Who listens to the line sends no byte, so the board is not woken by one.
+    """
+    obj = str(project.compile(*edited(project)))
+    dut.session.close()
+    with Terminal(dut.folder, "monitor") as owner:
+        owner.wait("Ctrl-T opens a menu")
+        pushed = dut.run("push", "--trial", "5", obj)
+        assert pushed.returncode == 0, pushed.stderr
+        owner.kill()
+    host, _, port = dut.url.removeprefix("socket://").partition(":")
+    reader, decoder = FrameReader(), EventDecoder()
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as line:
+        told: list[Event] = []
+        while not any(isinstance(event, TrialOver) for event in told):
+            data = line.recv(4096)
+            assert data, "the line was closed"
+            told = [event for frame in reader.feed(data) for event in decoder.decode(frame)]
+    assert dut.session.device.refresh().generation == 2
+    assert turns(dut)["direct"] == 2
+    assert dut.session.status().edits == ()
+    assert not dut.session.hello.flags & HelloFlag.TRIAL
+
+
+@pytest.mark.parametrize("button", [False, True], ids=["asked", "button"])
+def test_a_reset_ends_the_trial(dut: Any, project: Project, button: bool) -> None:
+    """On the base image, with nothing left that could be taken back or confirmed."""
+    obj = project.compile(*edited(project))
+    dut.push(obj, trial=600)
+    boots = dut.session.hello.boot_count
+    dut.hardware_reset() if button else dut.session.reset()
+    until(lambda: dut.session.device.refresh().boot_count, lambda now: now > boots, "the boot")
+    assert turns(dut)["direct"] == 2
+    status = dut.session.status()
+    assert (status.generation, status.trial, status.edits) == (0, 0, ())
+    assert not dut.session.hello.flags & HelloFlag.TRIAL
+    assert "no trial is under way" in dut.run("confirm").stdout
+    dut.push(obj)  # would be refused during a trial
+    assert turns(dut)["direct"] == 101
+
+
+def test_what_is_left_is_told(dut: Any, project: Project) -> None:
+    assert dut.status().trial == 0
+    dut.push(project.compile(*edited(project)), trial=600)
+    first = dut.status().trial
+    assert 0 < first <= 600
+    told = re.search(r"on trial: .* else the board takes it back in (\d+) s", dut.run("status").stdout)
+    assert told
+    assert 0 < int(told[1]) <= 600
+    until(lambda: dut.status().trial, lambda left: 0 < left < first, "less time")
+    with Terminal(dut.folder, "monitor") as monitor:
+        monitor.wait("`hotflash confirm` keeps it")
+        assert re.search(r"generation 1 is on trial for \d+ s more", monitor.text)
+        monitor.type("\x1d")
+        assert monitor.end() == 0
+    assert dut.run("confirm").returncode == 0
+    assert dut.status().trial == 0
 
 
 def test_confirmed(dut: Any, project: Project) -> None:

@@ -125,6 +125,13 @@ class Monitor:
                 if registers is not None:
                     fault = registers.reason == ParkReason.FAULT
                     self.queue.put(events.Fault(registers) if fault else events.Parked(registers))
+        if self.session.runs and hello.flags & HelloFlag.TRIAL:
+            with contextlib.suppress(HotflashError):
+                left = self.session.device.status().trial_us / 1e6
+                self._notice(
+                    "trial",
+                    f"generation {hello.generation} is on trial for {left:.0f} s more: `hotflash confirm` keeps it",
+                )
         self._lost()
 
     def _drain(self) -> None:
