@@ -11,7 +11,8 @@
 # make fuzz-monitor  the monitor's requests under clang's libFuzzer: 10 million inputs or an hour (SECONDS=3600)
 # make test-types-all   the table of changes to types, for both compilers at all levels (SEED=1)
 # make lint    ruff and mypy
-# make fuzz    100,000 hostile objects, ELF, index, journal and settings files; COUNT=... SEED=... say otherwise
+# make fuzz    100,000 hostile objects, ELF, index, journal and settings files, guided by coverage (Atheris);
+#              COUNT=... SEED=... say otherwise; what reaches more is kept in tests/hostile/corpus
 # make bench   the numbers of docs/DESIGN.md, measured here and now
 
 SHELL := /bin/bash
@@ -114,7 +115,9 @@ lint: setup
 	$(BIN)/mypy
 
 fuzz: setup
-	$(BIN)/python -m tests.hostile.fuzz --count $(or $(COUNT),100000) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -c 'import atheris' 2>/dev/null || \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --use-pep517 -e '.[fuzz]'
+	$(BIN)/python -m tests.hostile.guided --count $(or $(COUNT),100000) --seed $(SEED) --keep
 
 bench: setup
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench

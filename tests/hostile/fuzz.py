@@ -4,8 +4,8 @@
 (:mod:`tests.hostile.mutate`) and reads each as a push, a read by symbol or a flash would. What is not allowed: an
 exception that is none of :mod:`hotflash.errors`, more than 10 seconds of processor time, more than 512 MB of
 memory. Every input follows from the seed, which is printed, and its number; an input that ends in a way not seen
-before becomes a seed of its own, as coverage-guided fuzzers do, the place and wording of the outcome standing for
-coverage. Failures are reduced and kept in a folder.
+before, by the place and wording of the outcome, becomes a seed of its own. Failures are reduced and kept in a folder.
+This needs nothing that has to be installed, and the suite runs it; :mod:`tests.hostile.guided` goes by coverage.
 """
 
 from __future__ import annotations
@@ -257,7 +257,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--batch", type=int, default=5000, help="inputs of one process")
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), help="folder for inputs that failed")
-    parser.add_argument("--corpus", type=Path, help="folder for one reduced input of each outcome")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.worker:
@@ -269,8 +268,6 @@ def main(arguments: list[str] | None = None) -> int:
         first = options.first + done
         command = [sys.executable, "-m", "tests.hostile.fuzz", "--worker", f"--seed={options.seed}",
                    f"--first={first}", f"--count={count}", f"--keep={options.keep}"]  # fmt: skip
-        if options.corpus:
-            command.append(f"--corpus={options.corpus.resolve()}")
         worker = subprocess.run(command, check=False)
         done += count
         if worker.returncode < 0 or worker.returncode > 1:
@@ -290,8 +287,6 @@ def _work(options: argparse.Namespace) -> int:
             if number % 500 == 0:
                 place.write_text(str(number))
 
-        if options.corpus:
-            return _collect(readers, options)
         failures = fuzz(readers, options.seed, options.first, options.count, note)
         for failure in failures:
             options.keep.mkdir(parents=True, exist_ok=True)
@@ -306,25 +301,6 @@ def _work(options: argparse.Namespace) -> int:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         print(f"  {usage.ru_utime:.0f} s of processor time, {usage.ru_maxrss >> 10} MB at most", flush=True)
     return int(bool(failures))
-
-
-def _collect(readers: Readers, options: argparse.Namespace) -> int:
-    """Keeps one reduced object for each way to end; those that are small."""
-    target = readers.targets["object"]
-    target.seeds = [entry for entry in target.seeds if len(entry[1]) < 2500]
-    options.corpus.mkdir(parents=True, exist_ok=True)
-    for number in range(options.first, options.first + options.count):
-        draw = random.Random(f"{options.seed}:{number}")
-        _, data = draw.choice(target.seeds)
-        patches = target.mutate(data, draw)
-        what, allowed = outcome(target, apply(data, patches))
-        target.known[what] = target.known.get(what, 0) + 1
-        if allowed and target.known[what] == 1:
-            kept = reduce(data, patches, lambda tried, what=what: outcome(target, tried)[0] == what)
-            name = f"object-{zlib.crc32(what.encode()):08x}"
-            (options.corpus / name).write_bytes(apply(data, kept))
-    print(f"{len(target.known)} outcomes")
-    return 0
 
 
 if __name__ == "__main__":

@@ -194,7 +194,10 @@ class Elf:
         if groups and draw.random() < 0.5:
             group = draw.choice(groups)
             return [
-                Patch(group.offset + 4 * draw.randrange(group.size // 4), struct.pack("<I", self.sections.index(group)))
+                Patch(
+                    group.offset + 4 * draw.randrange(max(1, group.size // 4)),
+                    struct.pack("<I", self.sections.index(group)),
+                )
             ]
         return [Patch(section.header + draw.choice((24, 28)), struct.pack("<I", index))]
 

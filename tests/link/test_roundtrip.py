@@ -1,12 +1,14 @@
 """Generated programs: edited while they run, they do what the edited program does when it is flashed anew.
 
 The suite takes a few seeds of each level. ``make test-roundtrip-all`` takes hundreds; HOTFLASH_SEED and
-HOTFLASH_ROUNDTRIPS say where it starts and how many programs it makes.
+HOTFLASH_ROUNDTRIPS say where it starts and how many programs it makes. The summary says how many edits were compared
+and refused (``conftest.py``).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ KINDS = [
 """Firmware's level, and compiler, level and more flags of the patches."""
 
 
-def check(shop: Workshop, tools: Tools, seed: int, edits: int) -> int:
+def check(shop: Workshop, tools: Tools, seed: int, edits: int, note: Callable[[str, object], None]) -> int:
     count = refused = 0
     for number, trip in enumerate(travel(Builder(shop), seed, tools, edits)):
         where = f"seed {seed}, {tools}, edit {number} ({'; '.join(trip.edits)}) in {shop.folder}"
@@ -41,16 +43,18 @@ def check(shop: Workshop, tools: Tools, seed: int, edits: int) -> int:
         assert not trip.state, f"{where}: {trip.state}"
         count += 1
     assert count + refused == edits
+    note("edits compared", count)
+    note("edits refused", refused)
     return count
 
 
 @pytest.mark.parametrize("tools", KINDS, ids=str)
-def test_round_trip(tmp_path: Path, tools: Tools) -> None:
-    assert check(Workshop(tmp_path), tools, SEED + 97 * KINDS.index(tools), 3) > 0
+def test_round_trip(tmp_path: Path, tools: Tools, record_property: Callable[[str, object], None]) -> None:
+    assert check(Workshop(tmp_path), tools, SEED + 97 * KINDS.index(tools), 3, record_property) > 0
 
 
 @pytest.mark.skipif(not ALL, reason="the long run: make test-roundtrip-all")
 @pytest.mark.parametrize("number", range(ALL))
-def test_round_trip_long(tmp_path: Path, number: int) -> None:
+def test_round_trip_long(tmp_path: Path, number: int, record_property: Callable[[str, object], None]) -> None:
     tools = KINDS[number % len(KINDS)]
-    check(Workshop(tmp_path), tools, 10_000 * SEED + number, 4)
+    check(Workshop(tmp_path), tools, 10_000 * SEED + number, 4, record_property)
