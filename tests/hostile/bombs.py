@@ -215,19 +215,45 @@ def tables_all_over() -> tuple[bytes, bytes]:
     return b"".join(_unit(b"\x01", 5 * i) for i in range(4000)), table
 
 
-def deep_types() -> tuple[bytes, bytes]:
+def _deep(*, named: bool) -> tuple[bytes, bytes]:
     """A variable whose type has twice as many members at every level."""
     table = (
         _abbreviation(1, 0x11, 1) + _abbreviation(2, 0x34, 0, (3, 8), (2, 0x18), (0x49, 0x13))
-        + _abbreviation(3, 0x13, 1, (0x0B, 0x0B)) + _abbreviation(4, 0x0D, 0, (3, 8), (0x49, 0x13))
+        + _abbreviation(3, 0x13, 1, (3, 8), (0x0B, 0x0B)) + _abbreviation(4, 0x0D, 0, (3, 8), (0x49, 0x13))
         + _abbreviation(5, 0x24, 0, (3, 8), (0x0B, 0x0B), (0x3E, 0x0B)) + b"\0"
     )  # fmt: skip
     variable = b"\x02thing\0\x05\x03" + struct.pack("<I", 0x20080000)
     start = HEADER + 1 + len(variable) + 4
-    body, size = b"", 3 + 7 * 2
-    levels = 50
-    for level in range(levels):
-        body += b"\x03\x04" + (b"\x04m\0" + struct.pack("<I", start + size * (level + 1))) * 2 + b"\0"
+    names = [f"s{level:02}".encode() if named else b"" for level in range(50)]
+    body, size = b"", 4 + 7 * 2 + len(names[0])
+    for level, name in enumerate(names):
+        member = b"\x04m\0" + struct.pack("<I", start + size * (level + 1))
+        body += b"\x03" + name + b"\0\x04" + member * 2 + b"\0"
+    return _unit(b"\x01" + variable + struct.pack("<I", start) + body + b"\x05int\0\x04\x05\0"), table
+
+
+def deep_types() -> tuple[bytes, bytes]:
+    """Types by name: whoever follows them."""
+    return _deep(named=True)
+
+
+def deep_nameless_types() -> tuple[bytes, bytes]:
+    """Types without names: whoever writes them down, too."""
+    return _deep(named=False)
+
+
+def deep_signatures() -> tuple[bytes, bytes]:
+    """A variable that points to a function whose type takes another twice, and so on."""
+    table = (
+        _abbreviation(1, 0x11, 1) + _abbreviation(2, 0x34, 0, (3, 8), (2, 0x18), (0x49, 0x13))
+        + _abbreviation(3, 0x15, 1) + _abbreviation(4, 0x05, 0, (0x49, 0x13))
+        + _abbreviation(5, 0x24, 0, (3, 8), (0x0B, 0x0B), (0x3E, 0x0B)) + b"\0"
+    )  # fmt: skip
+    variable = b"\x02thing\0\x05\x03" + struct.pack("<I", 0x20080000)
+    start = HEADER + 1 + len(variable) + 4
+    body, size = b"", 2 + 2 * 5
+    for level in range(1, 51):
+        body += b"\x03" + (b"\x04" + struct.pack("<I", start + size * level)) * 2 + b"\0"
     return _unit(b"\x01" + variable + struct.pack("<I", start) + body + b"\x05int\0\x04\x05\0"), table
 
 
@@ -279,5 +305,5 @@ def compressed() -> tuple[bytes, bytes]:
     return COMPRESSED + zlib.compress(bytes(1 << 24)), b"\0"
 
 
-DWARF = {f.__name__: f for f in (wide_entries, tables_all_over, deep_types, signatures, nested_blocks, sibling_loop,
-                                 small_record, compressed)}  # fmt: skip
+DWARF = {f.__name__: f for f in (wide_entries, tables_all_over, deep_types, deep_nameless_types, deep_signatures,
+                                 signatures, nested_blocks, sibling_loop, small_record, compressed)}  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from hotflash import types
 from hotflash.elf import format as elf
 from hotflash.elf.firmware import Firmware
+from hotflash.elf.layout import Array, Field, Layout, Scalar, contains
 from hotflash.elf.object import ObjectFile
 from hotflash.errors import ElfError, RefusedError, UsageError
 from hotflash.link import plan
@@ -97,6 +98,8 @@ def test_what_the_bombs_are_refused_for() -> None:
     [
         ("tables_all_over", "used over and over"),
         ("deep_types", "more than 4000000 parts"),
+        ("deep_nameless_types", "more than 65536 characters"),
+        ("deep_signatures", "more than 65536 characters"),
         ("nested_blocks", "nested too deep"),
         ("sibling_loop", "sibling outside of its unit"),
         ("small_record", "smaller than its member m"),
@@ -122,6 +125,14 @@ def test_what_objects_are_refused_for(base: Firmware) -> None:
                           ("zeros_without_end", "more than any board's memory")):  # fmt: skip
         with pytest.raises(RefusedError, match=problem):
             plan([ObjectFile.parse(bombs.OBJECTS[name](), "a.o")], base, Device(base).live)
+
+
+def test_a_layout_is_looked_for_in_each_once() -> None:
+    shape = Layout("struct inner", "struct", 4, (Field("value", 0, Scalar("int", 4)),))
+    for level in range(60):
+        shape = Layout(f"struct s{level}", "struct", 8, (Field("a", 0, shape), Field("b", 32, Array(shape, 2))))
+    assert not contains(shape, {"struct other"})
+    assert contains(shape, {"struct other", "struct inner"})
 
 
 def test_segments_end_with_the_address_space(base: Firmware, tmp_path: Path) -> None:

@@ -163,11 +163,17 @@ def nested(shape: Shape) -> list[Layout]:
 
 def contains(shape: Shape, names: set[str]) -> bool:
     """Whether a value of a type has one of the named layouts in it."""
-    while isinstance(shape, Array):
-        shape = shape.element
-    if not isinstance(shape, Layout):
-        return False
-    return shape.name in names or any(contains(field.type, names) for field in shape.fields)
+    waiting, seen = [shape], set[int]()
+    while waiting:
+        inner = waiting.pop()
+        while isinstance(inner, Array):
+            inner = inner.element
+        if isinstance(inner, Layout) and id(inner) not in seen:
+            if inner.name in names:
+                return True
+            seen.add(id(inner))  # a type may be in another by many ways
+            waiting += [field.type for field in inner.fields]
+    return False
 
 
 def same(old: Shape, new: Shape) -> bool:

@@ -27,6 +27,10 @@ _TEXT = 16
 """Characters of a type's text that count as one step of work."""
 _PARTS = 65_536
 """Members that a struct may have, with those inside of them; more is a damaged file."""
+_MAX_TEXT = 1 << 16
+"""Characters of a type's text; the index reads no longer ones."""
+_MAX_BODY = 1 << 20
+"""Characters of what a struct with a name is described by."""
 _LOCAL = " (local)"
 _ASSEMBLY = {0x8001, 0x31}
 """DW_LANG_Mips_Assembler, which GNU as writes, and DW_LANG_Assembly (DWARF 6)."""
@@ -154,9 +158,20 @@ class Shapes:
         if found is None:
             if depth > _DEPTH:
                 raise DwarfError("types are nested too deep")
-            found = self._texts[entry.offset] = self._text(entry, depth + 1)
-            self.dwarf.spend(len(found) // _TEXT)
+            found = self._text(entry, depth + 1)
+            self._bound(len(found))
+            self._texts[entry.offset] = found
         return found
+
+    def _bound(self, length: int, limit: int = _MAX_TEXT) -> None:
+        """Counts characters.
+
+        Types without names are spelled out where they are used, and in each other: a short file can describe one
+        whose text doubles with each level.
+        """
+        if length > limit:
+            raise DwarfError(f"a type takes more than {limit} characters to describe")
+        self.dwarf.spend(length // _TEXT)
 
     def _text(self, entry: Entry, depth: int) -> str:
         tag = entry.tag
@@ -262,6 +277,9 @@ class Shapes:
         found = Layout(name, kind, size, tuple(fields), (), tuple(sorted(virtuals)))
         if found.parts > _PARTS:
             raise DwarfError(f"{name or kind} has more than {_PARTS} parts")
+        length = sum(len(what) for _, what in virtuals)
+        length += sum(len(field.name) + _length(field.type) for field in fields)
+        self._bound(length, _MAX_BODY if name else _MAX_TEXT)
         return found
 
     def _field(self, item: Entry, depth: int) -> Field:
@@ -289,12 +307,16 @@ class Shapes:
 
     def _call(self, entry: Entry, depth: int) -> str:
         result = self.text(entry.resolved(dwarf.AT_TYPE), depth)
-        parameters, open_ = [], False
+        parameters, open_, length = [], False, len(result)
         for item in entry:
             if item.tag == dwarf.TAG_PARAMETER:
                 parameters.append(self.text(item.resolved(dwarf.AT_TYPE), depth))
+                length += len(parameters[-1])
+                if length > _MAX_TEXT:
+                    break
             elif item.tag == dwarf.TAG_UNSPECIFIED:
                 open_ = True
+        self._bound(length)
         if open_ and parameters:  # `f()` without a prototype is called as `f(void)` is
             parameters.append("...")
         return f"{result}({', '.join(parameters) or 'void'})"
@@ -482,6 +504,15 @@ def _defined(entry: Entry) -> Entry:
     if dwarf.AT_SIGNATURE in entry.attributes and dwarf.AT_BYTE_SIZE not in entry.attributes:
         return entry.reference(dwarf.AT_SIGNATURE) or entry
     return entry
+
+
+def _length(shape: Shape) -> int:
+    """About how many characters a type's text has."""
+    while isinstance(shape, Array):
+        shape = shape.element
+    if isinstance(shape, Layout):
+        return len(shape.name) or len(shape.body)
+    return len(shape.to) if isinstance(shape, Pointer) else 1
 
 
 def _kind(tag: int) -> str:
