@@ -23,10 +23,10 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-from zlib import crc32
 
 if TYPE_CHECKING:  # instrumented when they are imported, which is in the worker
     from tests.hostile.fuzz import Readers
@@ -52,6 +52,15 @@ def tagged(kind: str, data: bytes) -> bytes:
 def untagged(data: bytes) -> tuple[str, bytes]:
     """Kind and contents of an input."""
     return KINDS[data[0] % len(KINDS)], data[1:]
+
+
+def corpus() -> list[tuple[str, str, bytes]]:
+    """Kind, name and contents of what is kept; ``.z`` is compressed, by zlib."""
+    found = []
+    for path in sorted(CORPUS.iterdir()):
+        data = path.read_bytes()
+        found.append((path.name.split("-")[0], path.name, zlib.decompress(data) if path.suffix == ".z" else data))
+    return found
 
 
 class Guided:
@@ -100,7 +109,7 @@ class Guided:
         if apply(seed, patches) == body:  # else it is one of libFuzzer's
             body = apply(seed, reduce(seed, patches, lambda tried: outcome(target, tried)[0] == what))
         self.keep.mkdir(parents=True, exist_ok=True)
-        path = self.keep / f"{kind}-{crc32(what.encode()):08x}"
+        path = self.keep / f"{kind}-{zlib.crc32(what.encode()):08x}"
         path.write_bytes(body)
         print(f"failed: {path}\n{what}", flush=True)
 
@@ -136,7 +145,7 @@ def start(folder: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as shop:
         targets = Readers(Path(shop)).targets
         inputs = [tagged(kind, data) for kind in KINDS for _, data in targets[kind].seeds]
-    inputs += [tagged(path.name.split("-")[0], path.read_bytes()) for path in sorted(CORPUS.iterdir())]
+    inputs += [tagged(kind, data) for kind, _, data in corpus()]
     folder.mkdir()
     paths = [folder / f"{number:05}" for number in range(len(inputs))]
     for path, data in zip(paths, inputs, strict=True):
@@ -231,8 +240,9 @@ def _keep(merge: list[str], folder: Path) -> None:
     for path in sorted(kept.iterdir()):
         if path.name not in known:
             kind, data = untagged(path.read_bytes())
-            (CORPUS / f"{kind}-{crc32(data):08x}").write_bytes(data)
-            added += len(data)
+            packed = zlib.compress(data, 9)
+            (CORPUS / f"{kind}-{zlib.crc32(data):08x}.z").write_bytes(packed)
+            added += len(packed)
     entries = list(CORPUS.iterdir())
     size = sum(path.stat().st_size for path in entries)
     print(f"{added} bytes added to {CORPUS}: {len(entries)} inputs, {size} bytes")

@@ -100,7 +100,7 @@ def test_figures() -> None:
 
 def test_kinds_are_those_that_are_read(readers: Readers) -> None:
     assert set(guided.KINDS) == set(readers.targets) == set(SHARES)
-    assert {path.name.split("-")[0] for path in guided.CORPUS.iterdir()} <= set(guided.KINDS)
+    assert {kind for kind, _, _ in guided.corpus()} <= set(guided.KINDS)
 
 
 def test_coverage_guides(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

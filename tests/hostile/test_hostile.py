@@ -20,10 +20,10 @@ from hotflash.link import plan
 from hotflash.settings import load
 from tests.hostile import bombs, seeds
 from tests.hostile.fuzz import Readers, limited, outcome
+from tests.hostile.guided import corpus
 from tests.link.device import Device
 from tests.link.toolchain import ROOT, Workshop
 
-CORPUS = Path(__file__).parent / "corpus"
 INPUTS = 2500
 
 
@@ -45,7 +45,7 @@ def test_corpus_and_bombs() -> None:
     """In a process with little memory, each with little time; see ``_replay``."""
     done = _python("-c", "import tests.hostile.test_hostile as t; t._replay()")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("\n") == len(bombs.OBJECTS) + len(bombs.DWARF) + len(list(CORPUS.glob("*-*"))), done.stdout
+    assert done.stdout.count("\n") == len(bombs.OBJECTS) + len(bombs.DWARF) + len(corpus()), done.stdout
 
 
 def _replay() -> None:
@@ -56,7 +56,7 @@ def _replay() -> None:
         limited()
         inputs = [("object", name, make()) for name, make in bombs.OBJECTS.items()]
         inputs += [("firmware", name, with_dwarf(readers.base.data, *make())) for name, make in bombs.DWARF.items()]
-        inputs += [(path.name.split("-")[0], path.name, path.read_bytes()) for path in sorted(CORPUS.glob("*-*"))]
+        inputs += corpus()
         failed = []
         for kind, name, data in inputs:
             said, allowed = outcome(readers.targets[kind], data)
