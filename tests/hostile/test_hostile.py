@@ -12,9 +12,11 @@ import pytest
 
 from hotflash import types
 from hotflash.elf import format as elf
+from hotflash.elf.dwarf import AT_TYPE, Dwarf, DwarfError, Unit, variables
 from hotflash.elf.firmware import Firmware
 from hotflash.elf.layout import Array, Field, Layout, Scalar, contains
 from hotflash.elf.object import ObjectFile
+from hotflash.elf.shapes import Shapes
 from hotflash.errors import ElfError, RefusedError, UsageError
 from hotflash.link import plan
 from hotflash.settings import load
@@ -98,8 +100,7 @@ def test_what_the_bombs_are_refused_for() -> None:
     [
         ("tables_all_over", "used over and over"),
         ("deep_types", "more than 4000000 parts"),
-        ("deep_nameless_types", "more than 65536 characters"),
-        ("deep_signatures", "more than 65536 characters"),
+        ("deep_nameless_types", "more than 4000000 parts"),
         ("nested_blocks", "nested too deep"),
         ("sibling_loop", "sibling outside of its unit"),
         ("small_record", "smaller than its member m"),
@@ -125,6 +126,16 @@ def test_what_objects_are_refused_for(base: Firmware) -> None:
                           ("zeros_without_end", "more than any board's memory")):  # fmt: skip
         with pytest.raises(RefusedError, match=problem):
             plan([ObjectFile.parse(bombs.OBJECTS[name](), "a.o")], base, Device(base).live)
+
+
+@pytest.mark.parametrize("name", ["deep_nameless_types", "deep_signatures"])
+def test_what_types_are_not_written_down(base: Firmware, name: str) -> None:
+    info = Dwarf(elf.open_container(with_dwarf(base.data, *bombs.DWARF[name]()), "app.elf", (elf.ET_EXEC,)))
+    unit = next(info.units())
+    assert isinstance(unit, Unit)
+    ((_, variable),) = variables(unit)
+    with pytest.raises(DwarfError, match="more than 65536 characters"):
+        Shapes(info).text(variable.resolved(AT_TYPE))
 
 
 def test_a_layout_is_looked_for_in_each_once() -> None:
