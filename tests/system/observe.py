@@ -21,8 +21,19 @@ def until(read: Callable[[], Any], accept: Callable[[Any], bool], what: str) -> 
             raise AssertionError(f"{what}: still {value!r} after {PATIENCE:.0f} s")
 
 
+def rises(read: Callable[[], int], by: int, what: str) -> None:
+    """Waits until a count is ``by`` above its lowest: right after a reset it may be that of before for a moment."""
+    lowest = read()
+
+    def accept(now: int) -> bool:
+        nonlocal lowest
+        lowest = min(lowest, now)
+        return now >= lowest + by
+
+    until(read, accept, what)
+
+
 def turns(dut: Any, more: int = 2) -> dict[str, Any]:
     """The application's notes after ``more`` whole turns of its loop from now."""
-    start = dut.read("seen.turns")
-    until(lambda: dut.read("seen.turns"), lambda now: now >= start + more, "turns of the loop")
+    rises(lambda: dut.read("seen.turns"), more, "turns of the loop")
     return dict(dut.read("seen"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from hotflash.wire.messages import HelloFlag
 
-from .observe import until
+from .observe import rises, until
 
 APP = Path(__file__).parent / "park_app"
 
@@ -59,8 +59,7 @@ def wait_parked(dut: Any) -> None:
 
 def goes_on(dut: Any, turns: int = 3) -> None:
     """The application's loop turns."""
-    start = dut.read("turns")
-    until(lambda: dut.read("turns"), lambda now: now >= start + turns, "turns of the loop")
+    rises(lambda: dut.read("turns"), turns, "turns of the loop")
 
 
 def park_in(dut: Any, function: str, exception: int | None = None) -> Any:
