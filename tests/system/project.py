@@ -11,6 +11,8 @@ from hotflash import sdk
 from hotflash.board import Board
 
 APP = Path(__file__).parent / "app"
+COMMON = Path(__file__).parent / "common"
+"""Linker script and start-up code of all applications; one that needs others has files of the same name."""
 OPTIMISE = "-O2"
 CXX = ["-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
@@ -23,6 +25,7 @@ class Project:
         self.folder = folder
         self.board = board
         self.source = source
+        shutil.copytree(COMMON, folder, dirs_exist_ok=True)
         shutil.copytree(source, folder, dirs_exist_ok=True)
         (folder / "build").mkdir(exist_ok=True)
         (folder / ".hotflash").mkdir(exist_ok=True)

@@ -1,8 +1,7 @@
-/* Startup code as a project without hotflash would have it; the timer's handler gets its exception frame. */
+/* The vectors; the timer's handler gets its exception frame. */
 #include "strays.h"
 
-extern uint32_t _estack, _sidata, _sdata, _edata, _sbss, _ebss;
-int main(void);
+extern uint32_t _estack;
 void Reset_Handler(void);
 void Default_Handler(void);
 void timer_entry(void);
@@ -17,25 +16,6 @@ __attribute__((section(".vectors"), used)) void *const vectors[16 + 24] = {
     [16 + INNER] = (void *)inner_handler,
     [16 + CHAINED] = (void *)chained_handler,
 };
-
-void Reset_Handler(void)
-{
-    for (uint32_t *to = &_sdata, *from = &_sidata; to < &_edata;) {
-        *to++ = *from++;
-    }
-    for (uint32_t *to = &_sbss; to < &_ebss;) {
-        *to++ = 0;
-    }
-    main();
-    for (;;) {
-    }
-}
-
-void Default_Handler(void)
-{
-    for (;;) {
-    }
-}
 
 __attribute__((naked, patchable_function_entry(0))) void timer_entry(void)
 {
