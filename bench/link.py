@@ -80,7 +80,7 @@ class Runs:
 
 def link(*, quick: bool = False) -> list[Row]:
     """Both, in turns, so that what else the machine does meets both."""
-    runs, size = (2, 10) if quick else (36, FUNCTIONS)
+    runs, size = (4, 10) if quick else (36, FUNCTIONS)
     with tempfile.TemporaryDirectory() as folder:
         shop = Workshop(Path(folder))
         firmware = shop.firmware(shop.compile(generate(SEED, 1, size)), shop.compile(helper(), "b.c"))

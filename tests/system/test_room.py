@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from hotflash.board import Board
 from hotflash.wire.messages import SlotFlag
 
-from .observe import turns
+from .observe import turns, until
 from .project import Project
 
 BODY = "    return x + 1;\n"
+WIPE = "    volatile char room[512];\n\n    for (int i = 0; i < 512; i++) {\n        room[i] = 0;\n    }\n"
+"""What calls that have returned left on the stack counts as a use, so it is written over."""
+
+
+@pytest.fixture(scope="module")
+def board(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """The board with a small code heap, which is soon full."""
+    given = Board.find(request.param)
+    folder = tmp_path_factory.mktemp("boards") / given.name
+    shutil.copytree(given.path, folder)
+    memory = folder / "memory.ld"
+    text, changed = re.subn(r"(HF_HEAP .*LENGTH = )\w+", r"\g<1>16K", memory.read_text(encoding="utf-8"))
+    assert changed == 1
+    memory.write_text(text, encoding="utf-8")
+    return Board.find(str(folder))
 
 
 @pytest.fixture
@@ -30,7 +47,8 @@ def filled(project: Project, size: int, mark: int) -> str:
     project.restore("work.c")
     table = f"static const unsigned char table[{size}] = {{ [5] = {mark}, [77] = 9 }};\n"
     where = "__attribute__((noinline)) int value(int x)\n{\n"
-    project.edit("work.c", (where + BODY, table + where + BODY.replace("1;", f"table[x & 4095] + {mark};")))
+    body = f"    int result = x + table[x & 4095] + {mark};\n{WIPE}    return result + room[x & 511];\n"
+    project.edit("work.c", (where + BODY, table + where + body))
     return str(project.compile("work.c"))
 
 
@@ -55,9 +73,13 @@ def kinds(dut: Any) -> list[str]:
 
 
 def pushed(dut: Any, *arguments: str) -> Any:
-    done = dut.run("push", *arguments)
-    assert done.returncode == 0, done.stderr
-    return done
+    """A push that fits, once what an interrupt has left on the stack names no old version any more."""
+
+    def push() -> Any:
+        turns(dut)
+        return dut.run("push", *arguments)
+
+    return until(push, lambda done: done.returncode == 0, "room")
 
 
 def leave_a_constant(dut: Any, project: Project, size: int) -> None:
@@ -67,9 +89,7 @@ def leave_a_constant(dut: Any, project: Project, size: int) -> None:
     turns(dut)
     for number in (40, 41):
         project.restore("work.c")
-        # What calls that have returned left on the stack counts as a use, so it is written over.
-        wipe = "    volatile char room[512];\n\n    for (int i = 0; i < 512; i++) {\n        room[i] = 0;\n    }\n"
-        project.edit("work.c", (BODY, wipe + BODY.replace("1", f"{number} + room[x & 511]")))
+        project.edit("work.c", (BODY, WIPE + BODY.replace("1", f"{number} + room[x & 511]")))
         pushed(dut, str(project.compile("work.c")))
         turns(dut)
     assert "const" in kinds(dut)
@@ -91,7 +111,7 @@ def test_fits_only_after_collecting(dut: Any, project: Project) -> None:
     told = re.search(r"note: what nothing used was collected .* masked for ([\d,]+) us at most", done.stderr)
     assert told, done.stderr
     stall = dut.status().counters["stall_us"]
-    assert int(told[1].replace(",", "")) == stall > 0
+    assert 0 < int(told[1].replace(",", "")) <= stall
     assert f"interrupts masked for {stall:,} us in the longest collection" in dut.run("status").stdout
     assert turns(dut)["direct"] == 51
     assert dut.run("rollback").returncode == 0, "the generation before was given up without need"
@@ -100,10 +120,14 @@ def test_fits_only_after_collecting(dut: Any, project: Project) -> None:
 def test_gc_makes_room_and_tells_its_stall(dut: Any, project: Project) -> None:
     size = dut.session.device.hello.heap_size * 6 // 10
     leave_a_constant(dut, project, size)
-    done = json.loads(dut.run("gc", "--json").stdout)
-    assert done["freed"] == 1
+
+    def collect() -> Any:
+        turns(dut)
+        return json.loads(dut.run("gc", "--json").stdout)
+
+    done = until(collect, lambda done: done["freed"] == 1, "nothing names the constant any more")
     assert done["bytes"] >= size
-    assert 0 < done["stall_us"] == done["longest_us"] == dut.status().counters["stall_us"]
+    assert 0 < done["stall_us"] <= done["longest_us"] == dut.status().counters["stall_us"]
     text = dut.run("gc").stdout
     assert re.match(r"gc  0 slots, 0 bytes freed, interrupts masked for [\d,]+ us; [\d,]+ us in the longest", text)
     pushed(dut, filled(project, size, 50))
@@ -123,9 +147,16 @@ def test_the_setting_and_a_parked_application_allow_it(dut: Any, project: Projec
     dut.reset()
     turns(dut)
     leave_a_constant(dut, project, size)
-    dut.session.park()
-    pushed(dut, filled(project, size, 50))
-    dut.session.resume()
+    obj = filled(project, size, 50)
+
+    def push_parked() -> Any:
+        turns(dut)
+        dut.session.park()
+        done = dut.run("push", obj)
+        dut.session.resume()
+        return done
+
+    until(push_parked, lambda done: done.returncode == 0, "room")
     assert turns(dut)["direct"] == 51
 
 

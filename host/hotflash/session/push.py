@@ -281,7 +281,8 @@ def _plan(session: Session, objects: Sequence[ObjectFile], live: LiveState) -> t
     def edits() -> list[ObjectFile]:
         with session.store.locked():
             journal, _ = session.observed(live.slots)
-        return stored_objects(session.store, live.hello.build_id, journal.live)
+            # Under the lock: another host's push drops what the journal does not name any more.
+            return stored_objects(session.store, live.hello.build_id, journal.live)
 
     plan, verdict = checked_plan(objects, session.firmware, live, session.archives, edits)
     if verdict.refusal is not None:
