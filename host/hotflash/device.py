@@ -77,6 +77,8 @@ _ASK_STUCK = 1.0
 """Seconds after which a request that a stuck handler holds up is worth the attention sequence."""
 _ABORT = 1.0
 """Seconds that giving up a transaction may take."""
+_LOOKS = 4
+"""Hellos within which an application that was let go runs, or has faulted again."""
 _PAUSE = (0.002, 0.05)
 """Seconds between two attempts of a safe commit: first and most."""
 _BUSY = 6.5
@@ -451,14 +453,19 @@ class Device:
     def _refresh_running(self) -> m.HelloReply:
         """The Hello of an application that was let go. Silence means that it is in a handler that does not return.
 
-        The first may be answered before it has executed anything, the second not: a fault at once shows in it.
+        One may be answered before the monitor lets go, one before the application has executed anything. Of two in a
+        row that say that it runs, the second is not: a fault at once shows in it.
         """
+        running = 0
         try:
-            self.refresh(timeout=_ASK_STUCK)
-            return self.refresh(timeout=_ASK_STUCK)
+            for _ in range(_LOOKS):
+                hello = self.refresh(timeout=_ASK_STUCK)
+                running = 0 if hello.flags & HelloFlag.PARKED else running + 1
+                if running == 2:
+                    break
         except SilentError:
             self._hello = replace(self._hello, flags=self._hello.flags & ~HelloFlag.PARKED)
-            return self._hello
+        return self._hello
 
     def confirm(self) -> None:
         """Keeps the generation that is on trial."""

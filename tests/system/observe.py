@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+from hotflash.wire.messages import SlotFlag
 
 PATIENCE = 30.0
 """Seconds after which something that should happen counts as not happening."""
@@ -37,3 +40,9 @@ def turns(dut: Any, more: int = 2) -> dict[str, Any]:
     """The application's notes after ``more`` whole turns of its loop from now."""
     rises(lambda: dut.read("seen.turns"), more, "turns of the loop")
     return dict(dut.read("seen"))
+
+
+def code_of(dut: Any) -> tuple[Any, ...]:
+    """What runs: slots, hooks, and the Hello; whether a slot has a frame is of the moment."""
+    state = dut.session.device.live()
+    return [replace(slot, flags=slot.flags & ~SlotFlag.FRAME) for slot in state.slots], state.hooks, state.hello

@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hotflash.board import Board
-from hotflash.wire.messages import SlotFlag
 
-from .observe import turns, until
+from .observe import code_of, turns, until
 from .project import Project
 
 BODY = "    return x + 1;\n"
-WIPE = "    volatile char room[512];\n\n    for (int i = 0; i < 512; i++) {\n        room[i] = 0;\n    }\n"
-"""What calls that have returned left on the stack counts as a use, so it is written over."""
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +38,18 @@ def dut(board_dut: Any) -> Any:
     return board_dut
 
 
+def wipe(size: int) -> str:
+    """What calls and interrupts have left on the stack counts as a use; ``size`` bytes of it are written over."""
+    return f"    volatile char room[{size}];\n\n    for (int i = 0; i < {size}; i++) {{\n        room[i] = 0;\n    }}\n"
+
+
 def filled(project: Project, size: int, mark: int) -> str:
     """Has `value` bring ``size`` bytes of constants, which are a slot of their own."""
     project.restore("work.c")
     table = f"static const unsigned char table[{size}] = {{ [5] = {mark}, [77] = 9 }};\n"
     where = "__attribute__((noinline)) int value(int x)\n{\n"
-    body = f"    int result = x + table[x & 4095] + {mark};\n{WIPE}    return result + room[x & 511];\n"
+    # The higher the mark the deeper, so that a later version writes over what an interrupt left below an earlier one.
+    body = f"    int result = x + table[x & 4095] + {mark};\n{wipe(32 * mark)}    return result + room[0];\n"
     project.edit("work.c", (where + BODY, table + where + body))
     return str(project.compile("work.c"))
 
@@ -62,10 +64,8 @@ def long(project: Project, size: int, mark: int) -> str:
 
 def live(dut: Any) -> Any:
     """What a refused push must leave alone."""
-    state = dut.session.device.live()
-    # Whether a slot has a frame is of the moment.
-    slots = [replace(slot, flags=slot.flags & ~SlotFlag.FRAME) for slot in state.slots]
-    return slots, state.hooks, state.hello.generation, state.hello.flags, state.hello.heap_free
+    slots, hooks, hello = code_of(dut)
+    return slots, hooks, hello.generation, hello.flags, hello.heap_free
 
 
 def kinds(dut: Any) -> list[str]:
@@ -89,7 +89,7 @@ def leave_a_constant(dut: Any, project: Project, size: int) -> None:
     turns(dut)
     for number in (40, 41):
         project.restore("work.c")
-        project.edit("work.c", (BODY, WIPE + BODY.replace("1", f"{number} + room[x & 511]")))
+        project.edit("work.c", (BODY, wipe(1024) + BODY.replace("1", f"{number} + room[0]")))
         pushed(dut, str(project.compile("work.c")))
         turns(dut)
     assert "const" in kinds(dut)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hotflash import sdk
-from tests.system.observe import turns
+from tests.system.observe import code_of, turns
 from tests.system.project import Project
 
 
@@ -23,11 +23,11 @@ def dut(board_dut: Any) -> Iterator[Any]:
 
 def unchanged(dut: Any, *arguments: str) -> str:
     """What a refused command says; nothing may have changed."""
-    before = dut.session.device.live()
+    slots, hooks, hello = code_of(dut)
     done = dut.run(*arguments)
-    after = dut.session.device.live()
+    now = code_of(dut)
     assert done.returncode == 5, f"exit {done.returncode}\n{done.stdout}{done.stderr}"
-    assert (after.slots, after.hooks, after.hello.generation) == (before.slots, before.hooks, before.hello.generation)
+    assert (*now[:2], now[2].generation) == (slots, hooks, hello.generation)
     text: str = done.stderr
     assert "Traceback" not in text
     return text
