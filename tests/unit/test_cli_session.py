@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -425,3 +426,24 @@ def test_a_fault_is_decoded_through_patched_code_and_ends_with_134(
     assert "BusFault, data access to memory that is not there; address 0x70000000" in err
     assert "f+0x2 (generation 1)" in err
     assert "lr: 0x00008204 main+0x4" in err
+
+
+def test_an_object_that_another_host_dropped_meanwhile_is_kept(
+    board: fakes.FakeDevice,
+    objects: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its push prepares a journal that does not name what this one is about to make live."""
+    whole = fakes.FakeDevice.push
+
+    def push(self: fakes.FakeDevice, *args: Any, **keywords: Any) -> Any:
+        for path in tmp_path.rglob("objects/*.o"):
+            path.unlink()
+        return whole(self, *args, **keywords)
+
+    monkeypatch.setattr(fakes.FakeDevice, "push", push)
+    run(capsys, "push", objects["f2"])
+    assert len(list(tmp_path.rglob("objects/*.o"))) == 1
+    assert board.hello.generation == 1

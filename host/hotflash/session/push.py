@@ -236,6 +236,8 @@ def _attempt(session: Session, loaded: Sequence[tuple[ObjectFile, bytes]], how: 
         ) from error
     with store.locked():
         journal = session.load_journal()
+        for _, data in loaded:  # another host's push may have dropped it as nobody's meanwhile
+            store.add_object(build_id, data)
         journal.commit(pushed, result.generation)
         store.save_journal(build_id, journal)
     stages = result.milliseconds
