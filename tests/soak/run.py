@@ -173,10 +173,10 @@ class Soak:
             device.park()
             accounts.audit(device, RAM * 1024)
             device.resume()
+            ticks = self.session.read("nested[0]").value
+            until(lambda: self.session.read("nested[0]").value, lambda now: now != ticks, "the application to go on")
         except AssertionError as error:
             raise CaughtError(f"after {self.figures.pushes} pushes: {error}") from error
-        ticks = self.session.read("nested[0]").value
-        until(lambda: self.session.read("nested[0]").value, lambda now: now != ticks, "the application to go on")
 
     def run(self, pushes: int, seconds: float | None = None) -> Figures:
         """So many pushes, or as many as the time allows."""
